@@ -1,0 +1,288 @@
+--- Collecting: from a running process to its Result, with its time limits.
+
+local core = require "corun.core"
+local errors = require "corun.error"
+local formats = require "corun.format"
+local results = require "corun.result"
+local scopes = require "corun.scope"
+
+local M = {}
+
+local LIMIT = 64 * 1024 * 1024
+local LINGER = 5
+local LINGER_AFTER_STOP = 1
+
+local function earliest(a, b)
+  if not a then return b end
+  return b and math.min(a, b) or a
+end
+
+local function readers_of(process)
+  local readers = { process.stdout }
+  readers[#readers + 1] = process.stderr
+  return readers
+end
+
+--- The Readers whose bytes count as life for idle_timeout.
+local function watched(process)
+  local readers = readers_of(process)
+  for _, reader in ipairs(process._silent or {}) do readers[#readers + 1] = reader end
+  return readers
+end
+
+local function last_activity(process, readers)
+  local latest = process._handle:times()
+  for _, reader in ipairs(readers) do
+    local _, _, _, _, active_at = reader:_status()
+    latest = math.max(latest, active_at)
+  end
+  return latest
+end
+
+--- When the next time limit is due, and which: the time, "timeout" or "idle".
+local function next_limit(process)
+  local options = process._options
+  local total = options.timeout and process._handle:times() + options.timeout
+  local idle = options.idle_timeout and last_activity(process, watched(process)) + options.idle_timeout
+  if idle and (not total or idle < total) then return idle, "idle" end
+  return total, "timeout"
+end
+
+--- Notes why a process is being stopped; the first cause is the one that is reported.
+local function note_reason(process, reason)
+  process._reason = process._reason or reason
+end
+
+--- Waits for a process that nobody collects: true when a time limit came first.
+function M.wait_for_limit(process)
+  while true do
+    local due, reason = next_limit(process)
+    local left = due - core.now()
+    if left <= 0 then
+      note_reason(process, reason)
+      return true
+    end
+    if process._handle:wait(left) then return false end
+  end
+end
+
+-- The Result
+
+local function holders_of(readers)
+  local pids, seen = {}, {}
+  for _, reader in ipairs(readers) do
+    local fd = reader:_fd()
+    for _, pid in ipairs(fd and core.holders(fd) or {}) do
+      if not seen[pid] then
+        seen[pid] = true
+        pids[#pids + 1] = pid
+      end
+    end
+  end
+  table.sort(pids)
+  return #pids > 0 and pids or nil
+end
+
+--- What a Reader has captured: a string, or a Reader where it spilled; and whether that is not all.
+local function captured(reader)
+  if not reader then return nil, false end
+  local _, _, _, omitted, _, _, spilled = reader:_status()
+  if spilled then return reader:_spilled(), false end
+  return reader:_captured(), omitted > 0
+end
+
+local function is_good(status, check)
+  if not status or not status.code then return false end
+  if type(check) ~= "table" then return status.code == 0 end
+  for _, code in ipairs(check) do
+    if status.code == code then return true end
+  end
+  return false
+end
+
+local function make_result(process, check, held_by, given_up)
+  local status = process.status
+  local stdout, cut_out = captured(process.stdout)
+  local stderr, cut_err = captured(process.stderr)
+  local reason = process._reason or status and status.reason or "exit"
+  return results.new {
+    ok = not process._reason and is_good(status, check),
+    code = status and status.code, signal = status and status.signal, status = status, reason = reason,
+    stdout = stdout, stderr = stderr, pid = process.pid, argv = process.argv, command = process.command,
+    cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
+    stopped = process._stopped, held_by = held_by, truncated = cut_out or cut_err or given_up or process._reason == "limit",
+  }
+end
+
+local function apply_format(process, result)
+  local format = process._options.format
+  if not format or format == "bytes" or type(result.stdout) ~= "string" then return result end
+  result._text = result.stdout
+  result.stdout = formats.decode(format, result.stdout)
+  return result
+end
+
+local function ending_of(result)
+  return result.status and tostring(result.status) or "still running"
+end
+
+local function error_of(process, result)
+  local options, reason = process._options, result.reason
+  local fields = { result = result, where = process._where ~= "" and process._where or nil }
+  local kind, what = "exit", ending_of(result)
+  if reason == "timeout" then
+    kind, fields.seconds = "timeout", options.timeout
+    what = ("time limit of %g s exceeded, %s"):format(options.timeout, ending_of(result))
+  elseif reason == "idle" then
+    kind, fields.seconds = "idle", options.idle_timeout
+    what = ("no output for %g s, %s"):format(options.idle_timeout, ending_of(result))
+  elseif reason == "limit" then
+    kind, fields.stream = "limit", process._limit_stream
+    what = ("more than %d bytes of %s, %s"):format(options.limit or LIMIT, process._limit_stream, ending_of(result))
+  end
+  return errors.new(kind, ("%s: %s after %.2f s"):format(result.command, what, result.duration), fields)
+end
+
+-- Collecting
+
+local function start_capture(process)
+  if process._capturing then return end
+  process._capturing = true
+  local options = process._options
+  for _, reader in ipairs(readers_of(process)) do
+    reader:_capture(options.limit or LIMIT, options.overflow or "error")
+  end
+end
+
+local function overflowed(process)
+  for _, name in ipairs { "stdout", "stderr" } do
+    local reader = process[name]
+    if reader and select(2, reader:_status()) then return name end
+  end
+end
+
+--- The stop plan, unless one has run; its reason is the first cause.
+local function stop_for(process, reason)
+  if process._stopped_at or process.status then return end
+  note_reason(process, reason)
+  process:_stop(process._stop_plan)
+end
+
+--- When a pipe that is held open after the exit is given up: after `linger` seconds of silence, or a second after a
+--- stop plan in all. nil: never.
+local function give_up_at(process)
+  if process._stopped_at then return process._stopped_at + LINGER_AFTER_STOP end
+  local linger = process._options.linger
+  if linger == false then return nil end
+  local _, ended = process._handle:times()
+  return math.max(ended, last_activity(process, readers_of(process))) + (linger or LINGER)
+end
+
+local function unfinished(readers)
+  local open = {}
+  for _, reader in ipairs(readers) do
+    if not reader:_status() then open[#open + 1] = reader end
+  end
+  return open
+end
+
+--- Waits until the process and its output have ended, or have been given up. Returns the Readers that were not at
+--- their end; raises when the caller's own deadline has passed or it was cancelled.
+local function wait_for_all(process, call)
+  local handle = process._handle
+  local readers = readers_of(process)
+  while true do
+    local stream = overflowed(process)
+    if stream and not process._limit_stream then
+      process._limit_stream = stream
+      stop_for(process, "limit")
+    end
+    local now, open = core.now(), unfinished(readers)
+    local due
+    if handle:status() or process._stopped_at then
+      if #open == 0 and handle:status() then return open end
+      due = give_up_at(process)
+      if due and now >= due then return open end
+      if not handle:status() and #open == 0 then due = now + 0.05 end
+    else
+      local limit, reason = next_limit(process)
+      if limit and now >= limit then
+        stop_for(process, reason)
+        goto continue
+      end
+      due = limit
+    end
+    if call.deadline and now >= call.deadline then
+      error(errors.new("timeout", ("%s: not done after %g s"):format(process.command, call.seconds),
+        { seconds = call.seconds }), 0)
+    end
+    due = earliest(due, call.deadline)
+    local first = not handle:status() and handle or nil
+    core.wait_any(due and math.max(0, due - now), first, table.unpack(open))
+    ::continue::
+  end
+end
+
+local function finish(process, call, open)
+  local held_by = #open > 0 and holders_of(open) or nil
+  local result = make_result(process, call.check, held_by, #open > 0)
+  for _, reader in ipairs(open) do reader:close() end
+  return result
+end
+
+--- A cancellation while run waits: the process is stopped by its plan, and the Error carries what there was. An end
+--- that had come by itself stands.
+local function cancelled(process, call, e)
+  local had_ended = process.status ~= nil
+  return scopes.shield(function()
+    stop_for(process, "cancelled")
+    process._stopped_at = process._stopped_at or core.now() -- what others hold open is not waited for any more
+    local result = finish(process, call, wait_for_all(process, {}))
+    if had_ended then return result end
+    e.result = result
+    error(e, 0)
+  end)
+end
+
+--- Collects a process. `call` may hold: deadline and seconds (of the caller: kind "timeout", the process is left
+--- alone), check, owned (the process is run's: a cancellation stops it).
+---@return corun.Result
+function M.collect(process, call)
+  start_capture(process)
+  local ok, open = pcall(wait_for_all, process, call)
+  local result
+  if ok then
+    result = finish(process, call, open)
+  elseif call.owned and errors.is_kind(open, "cancelled") then
+    result = cancelled(process, call, open)
+  else
+    error(open, 0)
+  end
+  if not result.ok and call.check then error(error_of(process, result), 0) end
+  return apply_format(process, result)
+end
+
+-- Both outputs, line by line
+
+--- An iterator over the lines of several Readers as they come; sources is a list of {Reader, name}.
+function M.merged_lines(sources, options)
+  local turn = 0 -- each stream in its turn, so that a busy one does not hide the other
+  return function()
+    while true do
+      local waiting = {}
+      for i = 1, #sources do
+        local source = sources[(turn + i - 1) % #sources + 1]
+        local line = source[1]:_try_line(options)
+        if line then
+          turn = turn + i
+          return line, source[2]
+        end
+        if line == false then waiting[#waiting + 1] = source[1] end
+      end
+      if #waiting == 0 then return nil end
+      core.wait_readable(nil, table.unpack(waiting))
+    end
+  end
+end
+
+return M

@@ -1,0 +1,79 @@
+--- corun: coroutines run processes. This is all that scripts see; what each part does is said in its own file.
+
+local core = require "corun.core"
+local errors = require "corun.error"
+local scopes = require "corun.scope"
+require "corun.task"
+local commands = require "corun.command"
+local processes = require "corun.process"
+local shell = require "corun.shell"
+local stdio = require "corun.stdio"
+
+---@class corun
+---@field stdin corun.Reader    our own standard input
+---@field stdout corun.Writer   our own standard output
+---@field stderr corun.Writer
+---@field env table<string, string>  our own environment: read, assign, iterate
+local corun = {
+  _VERSION = "corun 0.1.0",
+  Error = errors.Error,
+  try = errors.try,
+
+  run = commands.run,
+  capture = commands.capture,
+  sh = commands.sh,
+  command = commands.command,
+  which = commands.which,
+  quote = shell.quote,
+
+  process = processes.process,
+
+  scope = scopes.scope,
+  go = scopes.go,
+  timeout = scopes.timeout,
+  move_on = scopes.move_on,
+  shield = scopes.shield,
+  now = core.now,
+}
+
+--- Starts a process in the current scope, with three pipes unless the spec says otherwise.
+---@param spec corun.Spec
+---@return corun.Process
+---Raises kind "spawn" with the step (`stage`) and errno (`code`) that failed.
+function corun.spawn(spec)
+  return processes.spawn(spec, core.scope())
+end
+
+--- Starts a process that this scope stops at its end.
+---@param spec corun.Spec
+---@return corun.Process
+function scopes.Scope:spawn(spec)
+  if self._ended then errors.argument("spawn: the scope has ended") end
+  return processes.spawn(spec, self)
+end
+
+--- Lets other tasks run for so many seconds; 0: lets each that is ready run once. Yields.
+---@param seconds number
+function corun.sleep(seconds)
+  return core.sleep(scopes.check_seconds(seconds, "sleep"))
+end
+
+corun.env = setmetatable({}, {
+  __index = function(_, name) return type(name) == "string" and os.getenv(name) or nil end,
+  __newindex = function(_, name, value)
+    if type(name) ~= "string" or name == "" or name:find("[=\0]") then
+      errors.argument("env: %s is no name for a variable", errors.show(name))
+    end
+    if value ~= nil then value = shell.word_of(value, "env." .. name) end
+    core.setenv(name, value)
+  end,
+  __pairs = function() return next, core.environ(), nil end,
+})
+
+return setmetatable(corun, {
+  __index = function(self, name)
+    local stream = stdio[name]
+    if stream then rawset(self, name, stream) end
+    return stream
+  end,
+})

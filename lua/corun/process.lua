@@ -1,0 +1,495 @@
+--- Process: one child, its streams, its end.
+
+local core = require "corun.core"
+local collector = require "corun.collect"
+local errors = require "corun.error"
+local results = require "corun.result"
+local scopes = require "corun.scope"
+local shell = require "corun.shell"
+local signals = require "corun.signals"
+local specs = require "corun.spec"
+local stop = require "corun.stop"
+
+local M = {}
+
+---@class corun.Process
+---@field pid integer?
+---@field argv string[]
+---@field command string          copy-pasteable
+---@field cwd string
+---@field stdin corun.Writer?     nil where it is no pipe; so the next two
+---@field stdout corun.Reader?
+---@field stderr corun.Reader?
+---@field fds table<integer, corun.Reader|corun.Writer>
+---@field started_at number?      seconds since the epoch
+---@field ended_at number?
+---@field duration number?        seconds; so far, while it runs
+---@field status corun.Status?    nil while it runs
+---@field containment "group"|"process"  what a tree kill reaches
+local Process = {}
+Process.__name = "corun.Process"
+M.Process = Process
+
+local getters = {}
+
+function Process.__index(self, name)
+  local method = Process[name]
+  if method ~= nil then return method end
+  local getter = getters[name]
+  if getter then return getter(self) end
+end
+
+function getters.command(self)
+  local words = {}
+  for i, word in ipairs(self.argv) do words[i] = shell.quote(word) end
+  return table.concat(words, " ")
+end
+
+function getters.cwd(self) return self._options.cwd or core.cwd() end
+
+function getters.status(self)
+  if not self._handle then return nil end
+  local ended, code, signo, core_dumped, unknown = self._handle:status()
+  if not ended then return nil end
+  local status = results.status(code, signo, core_dumped, unknown)
+  rawset(self, "status", status)
+  return status
+end
+
+function getters.duration(self)
+  if not self._handle then return nil end
+  local started, ended = self._handle:times()
+  return (ended > 0 and ended or core.now()) - started
+end
+
+function getters.ended_at(self)
+  if not self.status then return nil end
+  return self.started_at + self.duration
+end
+
+function getters.containment(self) return self._own_group and "group" or "process" end
+
+function Process:__tostring()
+  if not self._handle then return "Process (not started)" end
+  local status = self.status
+  return ("Process %d (%s): %s"):format(self.pid, status and tostring(status) or "running", self.command)
+end
+
+-- Starting
+
+local stage_texts = {
+  chdir = "cannot enter the directory", setuid = "cannot become the user", setgid = "cannot take the group",
+  setgroups = "cannot take the groups", rlimit = "cannot set a limit", nice = "cannot change the niceness",
+  fork = "cannot make a process", setpgid = "cannot make a process group", setsid = "cannot make a session",
+  stdio = "cannot place a descriptor", prepare = "cannot prepare the start",
+}
+
+local function failure_text(plan, stage, message, interpreter, path)
+  if stage == "exec" and interpreter then return ("the interpreter named by its #! line is missing (%s)"):format(message) end
+  if stage == "exec" then return message end
+  if stage == "open" then return ("cannot open '%s': %s"):format(path, message) end
+  local text = stage_texts[stage] or stage
+  if stage == "chdir" then text = ("%s '%s'"):format(text, plan.cwd) end
+  return text .. ": " .. message
+end
+
+local function raise_failure(argv, plan, stage, code, message, interpreter, action)
+  local path = plan.file
+  if stage == "open" then path = plan.fds[action][2] == "file" and plan.fds[action][3] or "descriptor " .. plan.fds[action][1]
+  elseif stage == "chdir" then path = plan.cwd end
+  local kind = code == "ENOTSUP" and "unsupported" or "spawn"
+  local what = ("cannot start %s: %s"):format(shell.quote(plan.file),
+    kind == "unsupported" and ("%s: not possible with the %s spawn backend"):format(stage, core.backend)
+      or failure_text(plan, stage, message, interpreter, path))
+  error(errors.new(kind, what, { code = code, stage = stage, path = path, argv = argv }), 0)
+end
+
+local function missing_interpreter(path)
+  local file = io.open(path)
+  local line = file and file:read()
+  if file then file:close() end
+  return line and line:match("^#!%s*(%S+)")
+end
+M.missing_interpreter = missing_interpreter
+
+--- Calls fn with each line of the Reader, in a task of corun's own. Its error is one of the process's scope.
+local function read_lines_with(process, reader, fn)
+  local scope = process._home
+  local task, reading = scopes.go_background(scope, function()
+    local ok, e = pcall(function()
+      for line in reader:lines() do fn(line) end
+    end)
+    reader:close()
+    if not ok and not errors.is_kind(e, "cancelled") then scopes.fail(scope, e) end
+  end)
+  process._readers[#process._readers + 1] = { task = task, scope = reading }
+end
+
+local function tee(process, reader, output, prefix)
+  local copy = reader:_copy()
+  local task, reading = scopes.go_background(process._home, function()
+    if type(prefix) == "string" then
+      for line in copy:lines() do output:write(prefix, line, "\n") end
+    else
+      for chunk in copy:chunks() do output:write(chunk) end
+    end
+  end)
+  process._readers[#process._readers + 1] = { task = task, scope = reading }
+end
+
+--- Copies what a Reader had already read ahead, and the rest, to the child's stdin.
+local function pump(process, reader)
+  local writer = process.stdin
+  process.stdin = nil
+  scopes.go_background(process._home, function()
+    pcall(function()
+      for chunk in reader:chunks() do writer:write(chunk) end
+    end)
+    writer:write_eof()
+    reader:close()
+  end)
+end
+
+local small_input = 65536 -- goes into the pipe and the Writer's queue without waiting
+
+--- Feeds `input` to stdin, then EOF. A child that closes its stdin early has read what it wanted.
+local function feed(process, input)
+  local writer = process.stdin
+  if not writer then errors.argument("input: stdin is no pipe") end
+  if type(input) == "string" and #input <= small_input then
+    local ok, e = pcall(writer.write, writer, input)
+    writer:write_eof()
+    if not ok and not errors.is_kind(e, "io") then error(e, 0) end
+    return
+  end
+  scopes.go_background(process._home, function()
+    local ok, e = pcall(function()
+      if type(input) == "string" then
+        writer:write(input)
+      else
+        for part in input do writer:write(part) end
+      end
+    end)
+    writer:write_eof()
+    if not ok and not errors.is_kind(e, "io") then scopes.fail(process._home, e) end
+  end)
+end
+M.feed = feed
+
+--- The time limits of a process that nobody collects.
+local function watch_limits(self)
+  scopes.go_background(self._home, function()
+    if not collector.wait_for_limit(self) then return end
+    self:_stop(self._stop_plan)
+  end)
+end
+
+local function attach(self, streams)
+  local options = self._options
+  self.stdin = streams[0]
+  self.stdout, self.stderr = streams[1], streams[2]
+  local fds
+  for number, stream in pairs(streams) do
+    if number > 2 then
+      fds = fds or {}
+      fds[number] = stream
+    end
+  end
+  self.fds = fds or {}
+  self._readers = {}
+  if options.tee then
+    local stdio = require "corun.stdio"
+    if self.stdout then tee(self, self.stdout, stdio.stdout, options.tee) end
+    if self.stderr then tee(self, self.stderr, stdio.stderr, options.tee) end
+  end
+  for name, reader in pairs { stdout = self.stdout, stderr = self.stderr } do
+    if type(options[name]) == "function" then
+      read_lines_with(self, reader, options[name])
+      self[name] = nil
+      self._silent = self._silent or {}
+      table.insert(self._silent, reader)
+    end
+  end
+end
+
+--- Starts `self` with checked options; the defaults are for its streams.
+local function start(self, options, defaults, scope)
+  local plan = specs.plan(options, defaults)
+  if options.idle_timeout and not (options.stdout == "pipe" or options.stderr == "pipe"
+      or type(options.stdout) == "function" or type(options.stderr) == "function") then
+    errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
+  end
+  self.argv = options.argv
+  self._options = options
+  self._home = scope._home
+  self._own_group = plan.group
+  self._stop_plan = options.stop or stop.default(options.grace)
+  self._where = core.where(errors.library_prefix)
+  local handle, second, code, message, interpreter, action = core.start(plan, self)
+  if not handle then
+    if interpreter then message = missing_interpreter(plan.file) or message end
+    raise_failure(options.argv, plan, second, code, message, interpreter, action)
+  end
+  self._handle = handle
+  self.pid = handle:pid()
+  self.started_at = core.time()
+  if not options.detached then self._home._processes[self] = true end
+  scopes.count_live(1)
+  attach(self, second)
+  if plan.pump then pump(self, plan.pump) end
+  if options.input ~= nil then feed(self, options.input) end
+  return self
+end
+
+local pipes = { stdin = "pipe", stdout = "pipe", stderr = "pipe" }
+local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
+
+--- A process that run, capture or sh collects.
+function M.start_captured(options)
+  scopes.check_open()
+  return start(setmetatable({}, Process), options, captured, core.scope())
+end
+
+--- A started process with three pipes unless the spec says otherwise.
+function M.spawn(spec, scope)
+  local options = specs.check(spec, "spawn")
+  scopes.check_open()
+  local self = start(setmetatable({}, Process), options, pipes, scope)
+  if options.timeout or options.idle_timeout then watch_limits(self) end
+  return self
+end
+
+--- A process that is not started.
+---@param spec corun.Spec?
+---@return corun.Process
+function M.process(spec)
+  if spec ~= nil then specs.check(spec, "process") end
+  return setmetatable({ _spec = spec, argv = {} }, Process)
+end
+
+--- Starts a process that corun.process made. Raises kind "spawn"; a second start raises.
+---@param spec corun.Spec?  replaces what corun.process was given
+---@return corun.Process self
+function Process:start(spec)
+  if self._handle then errors.argument("start: the process was started before (pid %d)", self.pid) end
+  spec = spec or self._spec
+  if spec == nil then errors.argument("start: there is no command, neither here nor in corun.process") end
+  local options = specs.check(spec, "start")
+  scopes.check_open()
+  start(self, options, pipes, core.scope())
+  if options.timeout or options.idle_timeout then watch_limits(self) end
+  return self
+end
+
+-- The end
+
+local function handle_of(self, what)
+  if not self._handle then errors.argument("%s: the process was not started", what) end
+  return self._handle
+end
+
+local function timed_out(self, what, seconds)
+  return errors.new("timeout", ("%s: %s after %g s"):format(self.command, what, seconds), { seconds = seconds })
+end
+
+local function left_of(deadline)
+  return deadline and math.max(0, deadline - core.now())
+end
+
+local function deadline_of(seconds, what)
+  return seconds and core.now() + scopes.check_seconds(seconds, what)
+end
+
+--- Waits until the process has ended. Its streams may still hold data, or be held open by others. Any number of tasks
+--- may wait, before or after the end. Yields unless it has ended.
+---@param seconds number?  at most so long; then kind "timeout" is raised and the process is left alone
+---@return corun.Status
+function Process:wait(seconds)
+  local handle = handle_of(self, "wait")
+  if seconds ~= nil then scopes.check_seconds(seconds, "wait") end
+  if not handle:wait(seconds) then error(timed_out(self, "still running", seconds), 0) end
+  return self.status
+end
+
+local function wait_for_readers(self, deadline)
+  for _, reading in ipairs(self._readers) do
+    if reading.task:_await(left_of(deadline)) == false then return false end
+  end
+  return true
+end
+
+--- Waits until the process has ended, its output has come to the end and its line functions are done. What nobody
+--- reads is kept in the Readers up to their high water: more than that blocks the child, and this. Yields.
+---@param seconds number?
+---@return corun.Status
+function Process:wait_closed(seconds)
+  local handle = handle_of(self, "wait_closed")
+  local deadline = deadline_of(seconds, "wait_closed")
+  local function late() error(timed_out(self, "not closed", seconds), 0) end
+  if not handle:wait(seconds) then late() end
+  for _, stream in pairs { self.stdout or false, self.stderr or false, table.unpack(self._silent or {}) } do
+    if stream and not core.wait_any(left_of(deadline), stream) then late() end
+  end
+  for _, stream in pairs(self.fds) do
+    if getmetatable(stream) == core.Reader and not core.wait_any(left_of(deadline), stream) then late() end
+  end
+  if not wait_for_readers(self, deadline) then late() end
+  return self.status
+end
+
+--- Runs a stop plan on the tree; false if some of it is left.
+function Process:_stop(plan)
+  return scopes.shield(function() return stop.run(self, plan) end)
+end
+
+local function close_streams(self)
+  if self.stdin then self.stdin:_abandon() end
+  for _, stream in pairs { self.stdout or false, self.stderr or false } do
+    if stream then stream:close() end
+  end
+  for _, stream in pairs(self.fds) do
+    if getmetatable(stream) == core.Reader then stream:close() else stream:_abandon() end
+  end
+end
+
+--- Line functions and tees get a second to finish after the process was stopped, then they are given up.
+local function end_readers(self)
+  local deadline = core.now() + 1
+  for _, reading in ipairs(self._readers) do
+    if reading.task:_await(left_of(deadline)) == false then
+      reading.scope:cancel("the process was stopped")
+      reading.task:_await()
+    end
+  end
+end
+
+--- What the end of its scope does to it: stopped, reaped, streams closed.
+function Process:_end_of_scope()
+  if stop.is_alive(self) then stop.run(self, stop.with_kill(self._stop_plan)) end
+  self._home._processes[self] = nil
+  end_readers(self)
+  close_streams(self)
+end
+
+--- Between two turns of the loop, once it was reaped.
+function Process:_ended()
+  if not (self._own_group and self._handle:signal_tree(0)) then self._home._processes[self] = nil end
+end
+
+--- Runs the stop plan on the tree and waits. One that has ended, with nothing left of its group, is left alone.
+--- Not interrupted by a cancellation. Yields.
+---@param grace number?  seconds between TERM and KILL, with the default plan; default 5
+---@return corun.Status?  nil if it still runs (a plan without KILL)
+function Process:terminate(grace)
+  handle_of(self, "terminate")
+  if grace ~= nil then scopes.check_seconds(grace, "terminate") end
+  local plan = grace and stop.default(grace) or self._stop_plan
+  self:_stop(plan)
+  return self.status
+end
+
+local kill_plan = { { core.signals.KILL, 0, "KILL" } }
+
+--- SIGKILL to the tree, and waits. Yields.
+---@return corun.Status
+function Process:kill()
+  handle_of(self, "kill")
+  self:_stop(kill_plan)
+  return self.status
+end
+
+--- Stops the tree by its plan (with KILL 5 s after a plan that has none), reaps it and closes its streams. A second
+--- call does nothing. Not interrupted by a cancellation. Yields.
+function Process:close()
+  if not self._handle or self._closed then return end
+  self._closed = true
+  scopes.shield(function() self:_end_of_scope() end)
+end
+
+Process.__close = Process.close
+
+--- Sends a signal to the process alone.
+---@param signal string|integer
+---@return boolean  false when it has ended
+function Process:signal(signal)
+  return handle_of(self, "signal"):signal(signals.number(signal, "signal"))
+end
+
+--- Sends a signal to all that is left of its tree (see `containment`), also after its own end.
+---@param signal string|integer
+---@return boolean  false when nobody was there
+function Process:signal_tree(signal)
+  return handle_of(self, "signal_tree"):signal_tree(signals.number(signal, "signal_tree"))
+end
+
+--- Stops the tree (SIGSTOP), and lets it go on (SIGCONT).
+---@return boolean  false when nobody was there
+function Process:suspend() return self:signal_tree("STOP") end
+
+---@return boolean
+function Process:resume() return self:signal_tree("CONT") end
+
+--- What it uses: live from /proc (Linux), final from the kernel's accounting.
+---@return table?  user_time, system_time (seconds), max_rss (bytes), …; nil where it cannot be known
+function Process:usage()
+  return handle_of(self, "usage"):usage()
+end
+
+-- Streams
+
+local function stream_of(self, name)
+  local stream = self[name]
+  if not stream then errors.argument("%s: not a pipe to us", name) end
+  return stream
+end
+
+--- Writes to stdin, see Writer:write. Yields while the pipe is full.
+function Process:write(...)
+  stream_of(self, "stdin"):write(...)
+  return self
+end
+
+--- EOF on stdin, once what was written is out. Does not wait.
+function Process:close_stdin() stream_of(self, "stdin"):write_eof() end
+
+--- See Reader:read.
+function Process:read_stdout(n) return stream_of(self, "stdout"):read(n) end
+function Process:read_stderr(n) return stream_of(self, "stderr"):read(n) end
+
+--- Iterators over lines, see Reader:lines.
+function Process:stream_stdout(options) return stream_of(self, "stdout"):lines(options) end
+function Process:stream_stderr(options) return stream_of(self, "stderr"):lines(options) end
+
+--- Iterates over the lines of both streams as they come: for line, source in p:lines() do … source is "stdout" or
+--- "stderr". Breaking out of it leaves the Readers usable, at most one line further on each. Yields.
+---@return fun(): string?, "stdout"|"stderr"|nil
+function Process:lines(options)
+  local sources = {}
+  for _, name in ipairs { "stdout", "stderr" } do
+    if self[name] then sources[#sources + 1] = { self[name], name } end
+  end
+  if #sources == 0 then stream_of(self, "stdout") end
+  return collector.merged_lines(sources, options)
+end
+
+--- Feeds `input` to stdin, then EOF; reads both outputs to their ends (or until `linger` after the exit); waits for
+--- the end. Raises kind "timeout" after `seconds`, and then leaves the process alone: a second call goes on where this
+--- one stopped and gives the whole. `check` counts if the spec has it. Yields.
+---@param input string|fun(): string?|nil
+---@param seconds number?
+---@return corun.Result
+function Process:communicate(input, seconds)
+  handle_of(self, "communicate")
+  local deadline = deadline_of(seconds, "communicate")
+  if input ~= nil then
+    if type(input) ~= "string" and type(input) ~= "function" then
+      errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))
+    end
+    feed(self, input)
+  elseif self.stdin and self._options.input == nil then
+    self.stdin:write_eof()
+  end
+  return collector.collect(self, { deadline = deadline, seconds = seconds, check = self._options.check or false })
+end
+
+return M

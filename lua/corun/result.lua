@@ -1,0 +1,87 @@
+--- Results: what a process came to, the same shape for success and failure.
+
+local errors = require "corun.error"
+local signals = require "corun.signals"
+
+local M = {}
+
+---@class corun.Status
+---@field ok boolean             exit code 0
+---@field code integer?          nil where it ended by a signal
+---@field signal string?         "SIGKILL", "SIGRTMIN+2"
+---@field signo integer?
+---@field core_dumped boolean
+---@field reason "exit"|"signal"|"unknown"  "unknown": somebody else took the status
+local Status = {}
+Status.__index = Status
+Status.__name = "corun.Status"
+
+function Status:__tostring()
+  if self.signal then return "signal " .. self.signal .. (self.core_dumped and " (core dumped)" or "") end
+  if self.code then return "exit " .. self.code end
+  return "ended with an unknown status"
+end
+
+--- From the values of the core's process:status().
+function M.status(code, signo, core_dumped, unknown)
+  return setmetatable({
+    ok = code == 0, code = code, signal = signo and signals.name(signo), signo = signo,
+    core_dumped = core_dumped, reason = unknown and "unknown" or signo and "signal" or "exit",
+  }, Status)
+end
+
+---@class corun.Result
+---@field ok boolean          it ended well: by itself, with a code that `check` counts as good
+---@field code integer?
+---@field signal string?
+---@field status corun.Status?  nil where it still ran (a stop plan without KILL)
+---@field reason "exit"|"signal"|"unknown"|"timeout"|"idle"|"cancelled"|"limit"  the first cause of its end
+---@field stdout any           what was captured, as `format` says; a Reader where it spilled; nil where not captured
+---@field stderr string?
+---@field pid integer
+---@field argv string[]
+---@field command string       copy-pasteable
+---@field cwd string
+---@field started_at number    seconds since the epoch
+---@field duration number      seconds
+---@field usage table?         user_time, system_time (seconds), max_rss (bytes), …
+---@field stopped string[]?    the steps of the stop plan that ran: {"TERM", "KILL"}
+---@field held_by integer[]?   pids that kept a pipe open after the exit
+---@field truncated boolean    not all output is here: over `limit`, or given up while a pipe was held
+local Result = {}
+Result.__index = Result
+Result.__name = "corun.Result"
+
+function M.new(fields)
+  return setmetatable(fields, Result)
+end
+
+local function text_of(result)
+  local out = result._text or result.stdout
+  if type(out) == "string" then return out end
+  if out == nil then return "" end
+  if type(out) == "userdata" then return out:read() end
+  errors.argument("result: the output was taken apart by its format")
+end
+
+--- stdout without trailing newlines, as $(…) gives it.
+function Result:__tostring()
+  return (text_of(self):gsub("\n+$", ""))
+end
+
+--- Iterates over the lines of stdout, without their newlines. Of a spilled stdout: over the file; yields.
+---@return fun(): string?
+function Result:lines()
+  if type(self.stdout) == "userdata" then return self.stdout:lines() end
+  local text = text_of(self)
+  if text ~= "" and text:sub(-1) ~= "\n" then text = text .. "\n" end
+  return text:gmatch("([^\n]*)\n")
+end
+
+--- stdout decoded as one JSON document. Needs lua-cjson.
+---@return any
+function Result:json()
+  return require("corun.format").decode("json", text_of(self))
+end
+
+return M

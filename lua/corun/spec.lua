@@ -1,0 +1,424 @@
+--- Specs: what a person writes about a command, checked, and turned into the plan that the core starts.
+
+local core = require "corun.core"
+local errors = require "corun.error"
+local formats = require "corun.format"
+local shell = require "corun.shell"
+local signals = require "corun.signals"
+
+local show = errors.show
+local argument = errors.argument
+
+local M = {}
+
+---@class corun.File
+---@field file string      path, in our own directory
+---@field append boolean?  write at its end instead of emptying it
+---@field mode (string|integer)?  permissions of a new file, "600" or 384; default "666" less the umask
+---@field read boolean?    of `fds`: for reading
+
+---@alias corun.Stop (string|integer|table)[]  steps: a signal, or {signal, seconds to wait for the end}
+
+---@class corun.Spec
+---@field [integer] string|number  argv
+---@field cwd string?
+---@field env table<string, string|number|false>?  added to ours; false removes a name
+---@field clear_env boolean?       start from an empty environment
+---@field umask (integer|string)?  a number, or octal digits as a string
+---@field uid (integer|string)?    a name also sets its primary group, unless gid is given
+---@field gid (integer|string)?
+---@field groups (integer|string)[]?  supplementary; default none where uid or gid is set
+---@field nice integer?            added to ours
+---@field rlimits table<string, integer|"unlimited"|{ [1]: integer|"unlimited", [2]: integer|"unlimited" }>?
+---@field argv0 string?
+---@field stdin "pipe"|"null"|"inherit"|corun.File|corun.Reader|file*|integer|nil
+---@field input string|fun(): string?|nil  fed to stdin, then EOF
+---@field stdout "pipe"|"null"|"inherit"|"stderr"|corun.File|corun.Writer|file*|integer|fun(line: string)|nil
+---@field stderr "pipe"|"null"|"inherit"|"stdout"|corun.File|corun.Writer|file*|integer|fun(line: string)|nil
+---@field fds table<integer, any>? further descriptors: "output", "input", corun.File, or as stdout
+---@field timeout number?          most seconds for the whole life, then the stop plan
+---@field idle_timeout number?     most seconds without a byte of output, then the stop plan
+---@field linger (number|false)?   seconds of silence after the exit until a held pipe is given up; default 5
+---@field stop corun.Stop?         default {{"TERM", 5}, "KILL"}
+---@field grace number?            replaces the 5 of the default plan
+---@field check (boolean|integer[])?
+---@field limit integer?           bytes kept of each captured stream; default 64 MiB
+---@field overflow "error"|"truncate"|"spill"|nil
+---@field tee (boolean|string)?    also copy to our own stdout and stderr; a string prefixes each line
+---@field group boolean?           own process group; default true unless stdin is an inherited terminal
+---@field detached boolean?        own session; outlives its scope
+---@field format string?           "bytes", "lines", "nul", "json", "jsonl"
+
+-- One checker for each option: given the value and the option's name, it raises or returns the value to use.
+
+local function boolean(value, name)
+  if type(value) ~= "boolean" then argument("option '%s': true or false expected, got %s", name, show(value)) end
+  return value
+end
+
+local function seconds(value, name)
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    argument("option '%s': seconds expected, 0 or more, got %s", name, show(value))
+  end
+  return value
+end
+
+local function text(value, name)
+  if type(value) ~= "string" then argument("option '%s': a string expected, got %s", name, show(value)) end
+  if value:find("\0", 1, true) then argument("option '%s': a NUL byte in %s", name, show(value)) end
+  return value
+end
+
+local function directory(value, name)
+  if text(value, name) == "" then argument("option '%s': an empty path", name) end
+  return value
+end
+
+local function octal(value, name)
+  local number = value
+  if type(value) == "string" then number = value:find("^[0-7]+$") and tonumber(value, 8) end
+  if math.type(number) ~= "integer" or number < 0 or number > tonumber("7777", 8) then
+    argument("option '%s': a number or octal digits as a string expected, got %s", name, show(value))
+  end
+  return number
+end
+
+local function id_of(value, name, look_up)
+  if type(value) == "string" then
+    local id, primary = look_up(value)
+    if not id then argument("option '%s': there is no '%s' on this system", name, value) end
+    return id, primary
+  end
+  if math.type(value) ~= "integer" or value < 0 then
+    argument("option '%s': a name or a number expected, got %s", name, show(value))
+  end
+  return value
+end
+
+local function list(value, name, what)
+  if type(value) ~= "table" then argument("option '%s': a list of %s expected, got %s", name, what, show(value)) end
+  return value
+end
+
+local function limit_number(value, name)
+  if value == "unlimited" or value == -1 then return -1 end
+  if math.type(value) ~= "integer" or value < 0 then
+    argument("option '%s': a whole number or \"unlimited\" expected, got %s", name, show(value))
+  end
+  return value
+end
+
+local function rlimits(value, name)
+  local limits = {}
+  for limit, wanted in pairs(list(value, name, "limits")) do
+    local resource = core.limits[limit]
+    if not resource then argument("option '%s': there is no limit %s", name, show(limit)) end
+    local soft, hard = wanted, wanted
+    if type(wanted) == "table" then soft, hard = wanted[1], wanted[2] end
+    local full_name = name .. "." .. tostring(limit)
+    limits[#limits + 1] = { resource, limit_number(soft, full_name), limit_number(hard, full_name) }
+  end
+  return limits
+end
+
+local function environment(value, name)
+  for key, entry in pairs(list(value, name, "names and values")) do
+    if type(key) ~= "string" or key == "" or key:find("[=\0]") then
+      argument("option '%s': %s is no name for a variable", name, show(key))
+    end
+    local kind = type(entry)
+    if kind ~= "string" and kind ~= "number" and entry ~= false then
+      argument("option '%s': %s: a string, a number or false expected, got %s", name, key, show(entry))
+    end
+    if kind == "string" and entry:find("\0", 1, true) then argument("option '%s': %s: a NUL byte", name, key) end
+  end
+  return value
+end
+
+local function stop_plan(value, name)
+  local plan = {}
+  for i, step in ipairs(list(value, name, "steps")) do
+    local what = ("option '%s', step %d"):format(name, i)
+    local signal, wait = step, nil
+    if type(step) == "table" then
+      signal, wait = step[1], step[2]
+      if wait ~= nil then seconds(wait, name) end
+    end
+    local number = signals.number(signal, what)
+    plan[i] = { number, wait or 0, (signals.name(number):gsub("^SIG", "")) }
+  end
+  if #plan == 0 then argument("option '%s': a plan without a step", name) end
+  return plan
+end
+
+local function check(value, name)
+  if type(value) == "boolean" then return value end
+  for _, code in ipairs(list(value, name, "exit codes")) do
+    if math.type(code) ~= "integer" then
+      argument("option '%s': exit codes expected, got %s", name, show(code))
+    end
+  end
+  return value
+end
+
+local function one_of(...)
+  local values = { ... }
+  return function(value, name)
+    for _, possible in ipairs(values) do
+      if value == possible then return value end
+    end
+    argument("option '%s': one of \"%s\" expected, got %s", name, table.concat(values, '", "'), show(value))
+  end
+end
+
+local function is_lua_file(value) return io.type(value) ~= nil end
+local function is_class(value, class) return type(value) == "userdata" and getmetatable(value) == class end
+
+local stdio_words = {
+  stdin = { pipe = true, null = true, inherit = true },
+  stdout = { pipe = true, null = true, inherit = true, stderr = true },
+  stderr = { pipe = true, null = true, inherit = true, stdout = true },
+  fds = { output = true, input = true, null = true },
+}
+
+local file_fields = { file = true, append = true, mode = true, read = true }
+
+local function file(value, name)
+  for key in pairs(value) do
+    if not file_fields[key] then argument("option '%s': unknown field %s", name, show(key)) end
+  end
+  if type(value.file) ~= "string" or value.file == "" or value.file:find("\0", 1, true) then
+    argument("option '%s': {file = path} expected, got file = %s", name, show(value.file))
+  end
+  if value.mode ~= nil then octal(value.mode, name .. ".mode") end
+  return value
+end
+
+local function stdio(value, name, words)
+  local kind = type(value)
+  if kind == "string" and words[value] then return value end
+  if math.type(value) == "integer" and value >= 0 then return value end
+  if kind == "table" then return file(value, name) end
+  if is_lua_file(value) then
+    if io.type(value) == "closed file" then argument("option '%s': the file is closed", name) end
+    return value
+  end
+  if name == "stdin" and is_class(value, core.Reader) then return value end
+  if name ~= "stdin" and is_class(value, core.Writer) then return value end
+  if (name == "stdout" or name == "stderr") and kind == "function" then return value end
+  local choices = {}
+  for word in pairs(words) do choices[#choices + 1] = '"' .. word .. '"' end
+  table.sort(choices)
+  argument("option '%s': %s, {file = path}, a %s, an open file%s or a descriptor number expected, got %s", name,
+    table.concat(choices, ", "), name == "stdin" and "Reader" or "Writer",
+    (name == "stdout" or name == "stderr") and ", a function" or "", show(value))
+end
+
+local function further_fds(value, name)
+  for number, action in pairs(list(value, name, "descriptors")) do
+    if math.type(number) ~= "integer" or number < 3 or number > 1023 then
+      argument("option '%s': numbers from 3 to 1023 expected, got %s", name, show(number))
+    end
+    stdio(action, name .. "[" .. number .. "]", stdio_words.fds)
+  end
+  return value
+end
+
+local function input(value, name)
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "function" then
+    argument("option '%s': a string or an iterator of strings expected, got %s", name, show(value))
+  end
+  return value
+end
+
+local function natural(value, name)
+  if math.type(value) ~= "integer" or value < 0 then
+    argument("option '%s': a whole number of bytes expected, got %s", name, show(value))
+  end
+  return value
+end
+
+local checkers = {
+  cwd = directory, env = environment, clear_env = boolean, umask = octal, argv0 = text, rlimits = rlimits,
+  uid = function(value, name) return { id_of(value, name, core.user) } end,
+  gid = function(value, name) return (id_of(value, name, core.group)) end,
+  groups = function(value, name)
+    local ids = {}
+    for i, group in ipairs(list(value, name, "groups")) do ids[i] = id_of(group, name, core.group) end
+    return ids
+  end,
+  nice = function(value, name)
+    if math.type(value) ~= "integer" or value < -40 or value > 40 then
+      argument("option '%s': a whole number from -40 to 40 expected, got %s", name, show(value))
+    end
+    return value
+  end,
+  stdin = function(value, name) return stdio(value, name, stdio_words.stdin) end,
+  stdout = function(value, name) return stdio(value, name, stdio_words.stdout) end,
+  stderr = function(value, name) return stdio(value, name, stdio_words.stderr) end,
+  fds = further_fds, input = input,
+  timeout = seconds, idle_timeout = seconds, grace = seconds, stop = stop_plan,
+  linger = function(value, name) return value and seconds(value, name) end,
+  check = check, limit = natural, overflow = one_of("error", "truncate", "spill"),
+  tee = function(value, name)
+    if type(value) ~= "boolean" and type(value) ~= "string" then
+      argument("option '%s': true or a prefix expected, got %s", name, show(value))
+    end
+    return value
+  end,
+  group = boolean, detached = boolean,
+  format = function(value, name)
+    if not formats.names[value] then
+      argument("option '%s': \"bytes\", \"lines\", \"nul\", \"json\" or \"jsonl\" expected, got %s", name, show(value))
+    end
+    return value
+  end,
+}
+
+local function read_argv(spec, who)
+  local argv = {}
+  local count = #spec
+  for i = 1, count do argv[i] = shell.word_of(spec[i], ("%s: argument %d"):format(who, i)) end
+  if count == 0 then argument("%s: the command has no program", who) end
+  if argv[1] == "" then argument("%s: the program's name is empty", who) end
+  return argv
+end
+
+local function combination(options)
+  if options.input ~= nil and options.stdin ~= nil and options.stdin ~= "pipe" then
+    argument("options 'input' and 'stdin': only one of them, or stdin = \"pipe\"")
+  end
+  if options.stdout == "stderr" and options.stderr == "stdout" then
+    argument("options 'stdout' and 'stderr' refer to each other")
+  end
+  if options.stop and options.grace then
+    argument("options 'stop' and 'grace': grace is the wait of the default plan")
+  end
+end
+
+--- Checks a spec. What it returns has a copy of the argv in `argv` and each option as its checker made it.
+---@param spec corun.Spec
+---@param who string  the function that was called, for messages
+---@return table
+function M.check(spec, who)
+  if type(spec) ~= "table" then argument("%s: a table expected, got %s", who, show(spec)) end
+  local checked = { argv = read_argv(spec, who) }
+  local count = #checked.argv
+  for name, value in pairs(spec) do
+    local checker = checkers[name]
+    if checker then
+      checked[name] = checker(value, name)
+    elseif math.type(name) ~= "integer" then
+      argument("%s: unknown option %s", who, type(name) == "string" and "'" .. name .. "'" or show(name))
+    elseif name < 1 or name > count then
+      argument("%s: a hole in the command before argument %d", who, name)
+    end
+  end
+  combination(checked)
+  return checked
+end
+
+-- The plan
+
+local function environment_list(options)
+  if not options.env and not options.clear_env then return nil end
+  local values = options.clear_env and {} or core.environ()
+  for name, value in pairs(options.env or {}) do
+    values[name] = value and (type(value) == "number" and shell.word_of(value, name) or value) or nil
+  end
+  local entries = {}
+  for name, value in pairs(values) do entries[#entries + 1] = name .. "=" .. value end
+  return entries
+end
+
+--- Where the program is searched: the child's PATH where it is changed, else ours, else (nil) the system's.
+local function search_path(options)
+  local env = options.env
+  if env and env.PATH ~= nil then return env.PATH and tostring(env.PATH) or nil end
+  if options.clear_env then return nil end
+  return os.getenv("PATH")
+end
+
+local function file_action(number, value, for_reading)
+  local how = for_reading and "r" or value.append and "a" or "w"
+  return { number, "file", value.file, how, value.mode and octal(value.mode, "mode") }
+end
+
+local function action_of(number, value, for_reading)
+  if value == "pipe" then return { number, for_reading and "input" or "output" } end
+  if value == "null" then return { number, "null" } end
+  if value == "inherit" then return { number, "fd", number } end
+  if value == "output" or value == "input" then return { number, value } end
+  if value == "stdout" then return { number, "same", 1 } end
+  if value == "stderr" then return { number, "same", 2 } end
+  if math.type(value) == "integer" then return { number, "fd", value } end
+  if type(value) == "function" then return { number, "output" } end
+  if type(value) == "table" then return file_action(number, value, for_reading or value.read) end
+  if is_lua_file(value) then return { number, "lua", value } end
+  if is_class(value, core.Writer) then return { number, "writer", value } end
+  return { number, "reader", value }
+end
+
+--- A Reader that has read ahead cannot be handed over as a descriptor: its bytes are copied instead.
+local function input_action(plan, value)
+  if is_class(value, core.Reader) then
+    if not value:_can_detach() then
+      plan.pump = value
+      return { 0, "input" }
+    end
+  end
+  return action_of(0, value, true)
+end
+
+--- One path for stdout and stderr is one open file, or the one would overwrite the other.
+local function same_file(a, b)
+  return type(a) == "table" and type(b) == "table" and a.file == b.file
+end
+
+local function descriptor_actions(plan, options)
+  local stdin, stdout, stderr = options.stdin, options.stdout, options.stderr
+  local actions = { input_action(plan, stdin) }
+  local out, err = action_of(1, stdout), action_of(2, stderr)
+  if same_file(stdout, stderr) then err = { 2, "same", 1 } end
+  if stdout == "stderr" then out, err = err, out end -- what is referred to comes first
+  actions[2], actions[3] = out, err
+  for number, value in pairs(options.fds or {}) do actions[#actions + 1] = action_of(number, value, false) end
+  return actions
+end
+
+local function shares_output(options)
+  for _, value in ipairs { options.stdout, options.stderr } do
+    if value == "inherit" or value == 1 or value == 2 then return true end
+  end
+  return false
+end
+
+--- The plan for core.start from checked options, with the defaults for its streams.
+---@param options table   of M.check
+---@param defaults { stdin: any, stdout: any, stderr: any }
+---@return table plan
+function M.plan(options, defaults)
+  if options.stdin == nil then options.stdin = options.input ~= nil and "pipe" or defaults.stdin end
+  if options.stdout == nil then options.stdout = defaults.stdout end
+  if options.stderr == nil then options.stderr = defaults.stderr end
+  local argv = options.argv
+  local uid = options.uid
+  local plan = {
+    file = argv[1], argv = argv, path = search_path(options), env = environment_list(options),
+    cwd = options.cwd, umask = options.umask, nice = options.nice, limits = options.rlimits,
+    uid = uid and uid[1], gid = options.gid or uid and uid[2], groups = options.groups,
+    session = options.detached, die_with_parent = not options.detached,
+    shares_output = shares_output(options),
+  }
+  if options.argv0 then
+    plan.argv = { options.argv0, table.unpack(argv, 2) }
+  end
+  local group = options.group
+  if group == nil then group = not (options.stdin == "inherit" and core.isatty(0)) end
+  plan.group = group or options.detached or false
+  plan.fds = descriptor_actions(plan, options)
+  return plan
+end
+
+return M

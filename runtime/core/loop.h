@@ -1,0 +1,62 @@
+/* The loop: one uv_loop_t with corun's timers, and the one place that turns it.
+ *
+ * A turn runs libuv's callbacks, which record what happened and wake waiters, and then fires the timers that are
+ * due. Nothing in here knows Lua; whoever turns the loop resumes tasks between two turns.
+ *
+ * Ownership: the loop belongs to its Lua state and is closed with it. All handles on it are closed first; loop_close
+ * turns until libuv has let go of the last of them. One thread only.
+ */
+#ifndef CORUN_LOOP_H
+#define CORUN_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct process;
+struct timer;
+
+struct loop {
+  uv_loop_t uv;
+  uv_timer_t clock;        /* wakes the loop when the nearest timer is due */
+  struct timer **timers;   /* a binary heap by due time */
+  size_t timer_count, timer_capacity;
+  char *spare;             /* one free block for the next buffer, LOOP_BLOCK bytes, or NULL */
+  void *spawn_state;       /* private to the spawn backend */
+  struct process *running; /* children that were not reaped yet */
+};
+
+/* What buffers grow from and what the loop keeps one of: the size of a Linux pipe. */
+#define LOOP_BLOCK 65536
+
+int loop_init(struct loop *loop);
+void loop_close(struct loop *loop);
+
+/* Runs what is ready; with `block`, first waits until there is something (or the nearest timer is due). */
+void loop_turn(struct loop *loop, bool block);
+
+/* True while a turn that blocks could end: a handle is active or a timer is set. */
+bool loop_alive(struct loop *loop);
+
+/* Monotonic nanoseconds. */
+static inline uint64_t loop_now(void) { return uv_hrtime(); }
+
+/* A block of LOOP_BLOCK bytes from the spare or the heap (NULL when out of memory), and back. */
+char *loop_block_take(struct loop *loop);
+void loop_block_give(struct loop *loop, char *block);
+
+/* A timer. libuv's own is 152 bytes and 100,000 sleeping tasks are a budget of corun: this one is a heap entry in
+ * the sleeper's own struct, and one uv_timer_t serves them all. `fire` only records, like every callback here. */
+struct timer {
+  uint64_t due;                /* on loop_now's clock */
+  uint32_t slot;               /* place in the heap + 1; 0 while not set */
+  void (*fire)(struct timer *);
+};
+
+/* Sets the timer, also when it was set before. Nonzero (UV_ENOMEM) when it could not be. A due time in the past
+ * fires in the next turn. */
+int timer_start(struct loop *loop, struct timer *timer, uint64_t due);
+void timer_stop(struct loop *loop, struct timer *timer);
+
+#endif

@@ -1,0 +1,264 @@
+#include "reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fd.h"
+
+/* Ask for at least this much room: below half a pipe, a read would often return less than the pipe has. */
+#define READ_MINIMUM (LOOP_BLOCK / 2)
+
+static void release_fd(struct reader *r) {
+  if (r->watch) watch_close(r->watch);
+  r->watch = NULL;
+  fd_close(&r->fd);
+}
+
+static bool wants_more(const struct reader *r) {
+  if (r->eof || r->overflowed || r->fd < 0) return false;
+  if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return false;
+  if (r->overflow == READER_TRUNCATE || r->overflow == READER_SPILL) return true;
+  size_t most = r->demand > r->high_water ? r->demand : r->high_water;
+  return buffer_size(&r->buffer) < most;
+}
+
+static void update_watch(struct reader *r) {
+  if (r->watch) watch_set(r->watch, wants_more(r) ? UV_READABLE : 0);
+}
+
+static void finish(struct reader *r, int error) {
+  r->eof = true;
+  r->error = error;
+  release_fd(r);
+  waitq_wake_all(&r->readable);
+  waitq_wake_all(&r->ended);
+  if (r->copy) {
+    struct reader *copy = r->copy;
+    r->copy = copy->source = NULL;
+    finish(copy, error);
+  }
+}
+
+static void watch_event(void *owner, int events) {
+  (void)events;
+  struct reader *r = owner;
+  ssize_t n = reader_fill(r);
+  if (n > 0) waitq_wake_all(&r->readable);
+}
+
+int reader_open(struct reader *r, struct loop *loop, int fd) {
+  *r = (struct reader){.fd = fd, .spill_fd = -1, .loop = loop, .high_water = READER_HIGH_WATER,
+                       .active_at = loop_now()};
+  waitq_init(&r->readable);
+  waitq_init(&r->ended);
+  r->is_file = fd_is_file(fd);
+  if (r->is_file) return 0;
+  int err = watch_open(loop, fd, watch_event, r, &r->watch);
+  if (err) {
+    fd_close(&r->fd);
+    r->eof = r->closed = true;
+    return err;
+  }
+  update_watch(r);
+  return 0;
+}
+
+void reader_open_copy(struct reader *copy, struct reader *r) {
+  *copy = (struct reader){.fd = -1, .spill_fd = -1, .loop = r->loop, .high_water = READER_HIGH_WATER,
+                          .active_at = loop_now(), .eof = r->eof, .error = r->error};
+  waitq_init(&copy->readable);
+  waitq_init(&copy->ended);
+  if (r->eof) return;
+  copy->source = r;
+  r->copy = copy;
+}
+
+/* Overflow: called after bytes came in capture mode. */
+
+static void drop_middle(struct reader *r, size_t keep) {
+  size_t size = buffer_size(&r->buffer);
+  if (size <= keep) return;
+  size_t head = keep / 2, tail = keep - head;
+  char *data = r->buffer.block + r->buffer.start;
+  memmove(data + head, data + size - tail, tail);
+  r->buffer.end -= size - keep;
+  r->omitted += size - keep;
+}
+
+static int write_all(int fd, const char *data, size_t size) {
+  while (size) {
+    ssize_t n = write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return uv_translate_sys_error(errno);
+    data += n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+static int open_temporary(void) {
+  const char *dir = getenv("TMPDIR");
+  if (!dir || !*dir) dir = "/tmp";
+#ifdef O_TMPFILE
+  int fd = fd_open(dir, O_TMPFILE | O_RDWR, 0600);
+  if (fd >= 0) return fd;
+#endif
+  char path[4096];
+  if (snprintf(path, sizeof path, "%s/corun-XXXXXX", dir) >= (int)sizeof path) return UV_ENAMETOOLONG;
+  int file = mkostemp(path, O_CLOEXEC);
+  if (file < 0) return uv_translate_sys_error(errno);
+  unlink(path);
+  return file;
+}
+
+static int spill(struct reader *r) {
+  if (r->spill_fd < 0) {
+    int fd = open_temporary();
+    if (fd < 0) return fd;
+    r->spill_fd = fd;
+  }
+  size_t size = buffer_size(&r->buffer);
+  int err = write_all(r->spill_fd, buffer_data(&r->buffer), size);
+  if (!err) buffer_take(r->loop, &r->buffer, size);
+  return err;
+}
+
+static int apply_limit(struct reader *r) {
+  size_t size = buffer_size(&r->buffer);
+  switch (r->overflow) {
+  case READER_WAIT:
+    return 0;
+  case READER_FAIL:
+    if (size <= r->high_water - 1) return 0; /* high_water is limit + 1: that one byte proves the overflow */
+    r->overflowed = true;
+    waitq_wake_all(&r->ended);
+    return 0;
+  case READER_TRUNCATE:
+    /* Let half as much again come before moving the tail down, so that each byte moves a bounded number of times. */
+    if (size > r->high_water + r->high_water / 2 + LOOP_BLOCK) drop_middle(r, r->high_water);
+    return 0;
+  case READER_SPILL:
+    if (size > r->high_water || (r->spill_fd >= 0 && size >= LOOP_BLOCK)) return spill(r);
+    return 0;
+  }
+  return 0;
+}
+
+static void copy_bytes(struct reader *r, const char *data, size_t size) {
+  struct reader *copy = r->copy;
+  if (buffer_append(r->loop, &copy->buffer, data, size)) {
+    r->copy = copy->source = NULL;
+    finish(copy, UV_ENOMEM);
+    return;
+  }
+  copy->total += size;
+  copy->active_at = r->active_at;
+  waitq_wake_all(&copy->readable);
+}
+
+ssize_t reader_fill(struct reader *r) {
+  if (r->eof) return r->error ? r->error : 0;
+  if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
+  char *room = buffer_reserve(r->loop, &r->buffer, READ_MINIMUM);
+  if (!room) {
+    finish(r, UV_ENOMEM);
+    return UV_ENOMEM;
+  }
+  size_t most = buffer_room(&r->buffer);
+  if (r->overflow == READER_FAIL && most > r->high_water - buffer_size(&r->buffer))
+    most = r->high_water - buffer_size(&r->buffer);
+  ssize_t n;
+  do n = read(r->fd, room, most);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) {
+    int err = uv_translate_sys_error(errno);
+    buffer_take(r->loop, &r->buffer, 0);
+    if (err == UV_EAGAIN) return err;
+    finish(r, err);
+    return err;
+  }
+  buffer_commit(&r->buffer, (size_t)n);
+  if (n == 0) {
+    buffer_take(r->loop, &r->buffer, 0);
+    finish(r, 0);
+    return 0;
+  }
+  r->total += (uint64_t)n;
+  r->active_at = loop_now();
+  if (r->copy) copy_bytes(r, room, (size_t)n);
+  int err = apply_limit(r);
+  if (err) finish(r, err);
+  else update_watch(r);
+  return n;
+}
+
+void reader_take(struct reader *r, size_t size) {
+  buffer_take(r->loop, &r->buffer, size);
+  r->searched = r->searched > size ? r->searched - size : 0;
+  update_watch(r);
+  if (r->source) update_watch(r->source);
+}
+
+void reader_demand(struct reader *r, size_t size) {
+  r->demand = size;
+  update_watch(r);
+}
+
+void reader_capture(struct reader *r, size_t limit, enum reader_overflow overflow) {
+  r->high_water = overflow == READER_FAIL && limit < SIZE_MAX ? limit + 1 : limit;
+  r->overflow = overflow;
+  update_watch(r);
+}
+
+void reader_trim(struct reader *r) {
+  if (r->overflow == READER_TRUNCATE) drop_middle(r, r->high_water);
+}
+
+int reader_detach(struct reader *r) {
+  if (buffer_size(&r->buffer)) return UV_EBUSY;
+  if (r->fd < 0) return UV_EOF;
+  if (r->copy || r->overflow != READER_WAIT) return UV_EBUSY;
+  int fd = r->fd;
+  r->fd = -1;
+  reader_close(r);
+  if (!r->is_file) fd_set_nonblocking(fd, false);
+  return fd;
+}
+
+void reader_close(struct reader *r) {
+  if (r->closed) return;
+  r->closed = true;
+  if (r->source) {
+    struct reader *source = r->source;
+    source->copy = r->source = NULL;
+    update_watch(source);
+  }
+  if (!r->eof) finish(r, 0);
+  release_fd(r);
+  fd_close(&r->spill_fd);
+  buffer_free(r->loop, &r->buffer);
+  r->searched = 0;
+  waitq_wake_all(&r->readable);
+  waitq_wake_all(&r->ended);
+}
+
+size_t reader_find(struct reader *r, const char *sep, size_t sep_size) {
+  size_t size = buffer_size(&r->buffer);
+  const char *data = buffer_data(&r->buffer);
+  if (r->searched < size) {
+    const char *from = data + r->searched;
+    const char *at = sep_size == 1 ? memchr(from, *sep, size - r->searched)
+                                   : memmem(from, size - r->searched, sep, sep_size);
+    if (at) {
+      r->searched = (size_t)(at - data);
+      return r->searched;
+    }
+    /* The separator may have come in part: its first bytes stay to be searched. */
+    size_t tail = sep_size - 1;
+    if (size > tail && size - tail > r->searched) r->searched = size - tail;
+  }
+  return SIZE_MAX;
+}

@@ -1,0 +1,86 @@
+/* Reader: bytes from a descriptor, read ahead into one buffer while the loop turns.
+ *
+ * Life: reader_open (or reader_open_copy), then any of the rest, then reader_close. At the end of the stream or on
+ * an error the descriptor is given back at once; the bytes that were read stay until they are taken.
+ *
+ * Reading ahead stops at high_water bytes that nobody asks for (or at `demand`, what a waiting reader needs): the
+ * child then blocks in its write, as on a shell pipe. Each event wakes all of `readable`; the end also wakes `ended`.
+ *
+ * Ownership: embedded in its owner, who calls reader_close before going away; after that no callback comes. The
+ * descriptor belongs to the Reader from reader_open on, whatever that returns.
+ */
+#ifndef CORUN_READER_H
+#define CORUN_READER_H
+
+#include "buffer.h"
+#include "waiter.h"
+#include "watch.h"
+
+#define READER_HIGH_WATER (1 << 20)
+
+/* What a captured stream does with more than its limit. */
+enum reader_overflow {
+  READER_WAIT,     /* no capture: stop reading at high_water */
+  READER_FAIL,     /* stop reading, set `overflowed`, wake `ended` */
+  READER_TRUNCATE, /* keep the first and the last half of the limit */
+  READER_SPILL,    /* move what is there to an unlinked temporary file */
+};
+
+struct reader {
+  /* read-only */
+  struct buffer buffer;
+  int fd;                /* -1 once closed, at the end, or for a copy */
+  int error;             /* the error that ended the stream, or 0 */
+  bool eof;              /* no more bytes will come (set on an error, too) */
+  bool closed;           /* reader_close was called */
+  bool overflowed;       /* READER_FAIL: there was more than the limit */
+  uint64_t total;        /* bytes that came */
+  uint64_t omitted;      /* bytes that READER_TRUNCATE left out */
+  uint64_t active_at;    /* loop_now of the last byte */
+  int spill_fd;          /* READER_SPILL: the temporary file once there is one, else -1 */
+  struct waitq readable; /* woken by bytes, the end and close */
+  struct waitq ended;    /* woken by the end, close and overflow */
+  /* public */
+  size_t searched;       /* front bytes known to hold no separator; the owner of the search sets it */
+  /* private */
+  struct loop *loop;
+  struct watch *watch;
+  bool is_file;          /* never blocks, so it is not polled */
+  size_t high_water, demand;
+  enum reader_overflow overflow;
+  struct reader *copy;   /* a second Reader that gets the same bytes, or NULL */
+  struct reader *source; /* the other way round */
+};
+
+/* Takes `fd`, which must not be shared where it could block (fd_reopen). */
+int reader_open(struct reader *r, struct loop *loop, int fd);
+
+/* Opens `copy` on the bytes that `r` reads from now on; the slower of the two sets the pace. One copy at most. */
+void reader_open_copy(struct reader *copy, struct reader *r);
+
+/* One read(2) into the buffer: the number of bytes, 0 at the end, UV_EAGAIN, or the error. */
+ssize_t reader_fill(struct reader *r);
+
+/* Takes bytes from the front of the buffer; `searched` moves along. */
+void reader_take(struct reader *r, size_t size);
+
+/* Says that somebody waits until there are `size` bytes, though it be over high_water; 0 ends that. */
+void reader_demand(struct reader *r, size_t size);
+
+/* Collects up to `limit` bytes without anybody asking. */
+void reader_capture(struct reader *r, size_t limit, enum reader_overflow overflow);
+
+/* READER_TRUNCATE: makes the kept bytes exactly the limit; before the result is taken. */
+void reader_trim(struct reader *r);
+
+/* Gives up the descriptor (blocking again) for a child to read from, if no byte of it is buffered: then the Reader
+ * is closed. UV_EBUSY when bytes were read ahead, UV_EOF when there is no descriptor any more. */
+int reader_detach(struct reader *r);
+
+void reader_close(struct reader *r);
+
+/* The first place of `sep` in the buffer, as an offset, or SIZE_MAX. Goes on where the last search with
+ * the same separator stopped: a caller that changes the separator sets `searched` to 0 first. */
+size_t reader_find(struct reader *r, const char *sep, size_t sep_size);
+
+#endif

@@ -1,0 +1,335 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fd.h"
+#include "spawn.h"
+#include "watch.h"
+
+/* Newer than the headers of today's distributions. */
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#define PIDFD_SIGNAL_PROCESS_GROUP (1u << 2) /* Linux 6.9 */
+
+#define CHILD_STACK (64 * 1024)
+#define SIGNALS 64
+#define KERNEL_MASK 8 /* bytes of the kernel's sigset_t */
+
+/* What parent and child share while the parent is suspended. */
+struct child_plan {
+  const struct spawn_request *request;
+  const char *candidates;
+  pid_t parent;
+  int highest; /* largest number in request->fds, at least 2 */
+  int *moved;  /* request->fd_count numbers: each parent descriptor, out of the way of the child's numbers */
+  struct rlimit nofile;
+  struct spawn_failure failure; /* written by the child */
+};
+
+/* The child runs in the parent's memory. It may make system calls and write to its plan, nothing else: no malloc, no
+ * stdio, no function of the C library that keeps state (syscall(2) writes errno, which the parent saves). The
+ * sanitizers' shadow belongs to the parent's stack, so none of this is instrumented. */
+#if defined(__clang__) || defined(__GNUC__)
+#define IN_CHILD __attribute__((no_sanitize("address", "undefined", "thread")))
+#else
+#define IN_CHILD
+#endif
+
+IN_CHILD static void fail_if(struct child_plan *plan, enum spawn_stage stage, long result) {
+  if (result >= 0) return;
+  plan->failure.stage = stage;
+  plan->failure.error = -errno;
+  syscall(SYS_exit, 127);
+}
+
+/* exec resets handlers but keeps what is ignored. All signals are blocked now; one that came while a handler of
+ * the parent's is still set would run it here, in the parent's memory, once the mask is lifted. */
+IN_CHILD static void reset_signals(void) {
+  static const char zeros[64]; /* larger than any kernel's struct sigaction; all zero is SIG_DFL */
+  for (int signo = 1; signo <= SIGNALS; signo++)
+    if (signo != SIGKILL && signo != SIGSTOP)
+      syscall(SYS_rt_sigaction, signo, zeros, NULL, KERNEL_MASK);
+}
+
+IN_CHILD static void close_one_by_one(int from, int to) {
+  int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (dir < 0) return;
+  char entries[2048] __attribute__((aligned(8)));
+  for (;;) {
+    long size = syscall(SYS_getdents64, dir, entries, sizeof entries);
+    if (size <= 0) break;
+    for (long at = 0; at < size;) {
+      struct { uint64_t inode; int64_t offset; uint16_t length; uint8_t type; char name[1]; } *entry =
+          (void *)(entries + at);
+      int fd = 0;
+      const char *digit = entry->name;
+      for (; *digit >= '0' && *digit <= '9'; digit++) fd = fd * 10 + (*digit - '0');
+      if (digit != entry->name && fd >= from && fd <= to && fd != dir) syscall(SYS_close, fd);
+      at += entry->length;
+    }
+  }
+  syscall(SYS_close, dir);
+}
+
+IN_CHILD static void close_between(int from, int to) {
+  if (from > to) return;
+  if (syscall(SYS_close_range, from, to, 0) < 0) close_one_by_one(from, to); /* before Linux 5.9 */
+}
+
+IN_CHILD static void place_descriptors(struct child_plan *plan) {
+  const struct spawn_request *q = plan->request;
+  /* First lift those that another's number would overwrite above all numbers of the child. */
+  for (size_t i = 0; i < q->fd_count; i++) {
+    int fd = q->fds[i].parent;
+    if (fd <= plan->highest && fd != q->fds[i].child) {
+      fd = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, plan->highest + 1);
+      fail_if(plan, SPAWN_STDIO, fd);
+    }
+    plan->moved[i] = fd;
+  }
+  int next = 0;
+  for (size_t i = 0; i < q->fd_count; i++) {
+    int child = q->fds[i].child;
+    if (plan->moved[i] == child) /* in place: only let it through exec */
+      fail_if(plan, SPAWN_STDIO, syscall(SYS_fcntl, child, F_SETFD, 0));
+    else
+      fail_if(plan, SPAWN_STDIO, syscall(SYS_dup3, plan->moved[i], child, 0));
+    close_between(next, child - 1);
+    next = child + 1;
+  }
+  close_between(next, INT32_MAX);
+}
+
+IN_CHILD static void take_surroundings(struct child_plan *plan) {
+  const struct spawn_request *q = plan->request;
+  if (q->nice) {
+    long nice = 20 - syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, 0) + q->nice;
+    fail_if(plan, SPAWN_NICE, syscall(SYS_setpriority, 0, 0, nice));
+  }
+  fail_if(plan, SPAWN_RLIMIT, syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &plan->nofile, NULL));
+  for (size_t i = 0; i < q->limit_count; i++)
+    fail_if(plan, SPAWN_RLIMIT, syscall(SYS_prlimit64, 0, q->limits[i].resource, &q->limits[i].limit, NULL));
+  if (q->umask >= 0) syscall(SYS_umask, q->umask);
+  /* As root a change of user without a list of groups must not keep root's. */
+  bool drop_groups = q->group_count < 0 && (q->uid >= 0 || q->gid >= 0) && syscall(SYS_geteuid) == 0;
+  if (q->group_count >= 0 || drop_groups)
+    fail_if(plan, SPAWN_SETGROUPS, syscall(SYS_setgroups, drop_groups ? 0 : q->group_count, q->groups));
+  if (q->gid >= 0) fail_if(plan, SPAWN_SETGID, syscall(SYS_setresgid, q->gid, q->gid, q->gid));
+  if (q->uid >= 0) fail_if(plan, SPAWN_SETUID, syscall(SYS_setresuid, q->uid, q->uid, q->uid));
+  if (q->cwd) fail_if(plan, SPAWN_CHDIR, syscall(SYS_chdir, q->cwd));
+}
+
+/* What one failed execve says: go on searching, or this is the answer. */
+IN_CHILD static bool search_goes_on(struct child_plan *plan, const char *candidate, int *found) {
+  int err = errno;
+  bool exists = syscall(SYS_faccessat, AT_FDCWD, candidate, F_OK) == 0;
+  if (err == ENOENT && exists) {
+    plan->failure.interpreter = true;
+    *found = ENOENT;
+    return false;
+  }
+  if (err == EACCES && exists) {
+    /* A file of that name without permission is remembered; a directory of that name is passed over. */
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, candidate, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd >= 0) syscall(SYS_close, fd);
+    else if (*found == ENOENT) *found = EACCES;
+    return true;
+  }
+  if (err == ENOENT || err == ENOTDIR || err == EACCES || err == ENAMETOOLONG || err == ELOOP ||
+      err == ESTALE || err == ENODEV || err == ETIMEDOUT)
+    return true;
+  *found = err;
+  return false;
+}
+
+IN_CHILD static int child_main(void *arg) {
+  struct child_plan *plan = arg;
+  const struct spawn_request *q = plan->request;
+  static const char empty_mask[KERNEL_MASK];
+  reset_signals();
+  if (q->session) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
+  else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
+  place_descriptors(plan);
+  take_surroundings(plan);
+  if (q->die_with_parent) { /* after the change of user, which clears it */
+    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    if (syscall(SYS_getppid) != plan->parent) syscall(SYS_exit, 127); /* it died before */
+  }
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, empty_mask, NULL, KERNEL_MASK);
+  bool searched = strchr(q->file, '/') == NULL;
+  int found = ENOENT;
+  for (const char *candidate = plan->candidates; *candidate;) {
+    syscall(SYS_execve, candidate, q->argv, q->envp);
+    if (!searched) {
+      found = errno;
+      plan->failure.interpreter = found == ENOENT && syscall(SYS_faccessat, AT_FDCWD, candidate, F_OK) == 0;
+      break;
+    }
+    if (!search_goes_on(plan, candidate, &found)) break;
+    while (*candidate++) {}
+  }
+  errno = found;
+  fail_if(plan, SPAWN_EXEC, -1);
+  return 127; /* not reached */
+}
+
+/* The loop keeps one small stack for its children, which use it one at a time. */
+int spawn_init(struct loop *loop) {
+  spawn_prepare_process();
+  void *stack = mmap(NULL, CHILD_STACK, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+  if (stack == MAP_FAILED) return uv_translate_sys_error(errno);
+  loop->spawn_state = stack;
+  return 0;
+}
+
+void spawn_exit(struct loop *loop) {
+  if (loop->spawn_state) munmap(loop->spawn_state, CHILD_STACK);
+  loop->spawn_state = NULL;
+}
+
+static pid_t clone_child(struct loop *loop, struct child_plan *plan, int *pidfd) {
+  /* No handler of ours may run in the child, which has our memory, before it has reset them. */
+  char all[KERNEL_MASK], saved[KERNEL_MASK];
+  memset(all, 0xff, sizeof all);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, saved, KERNEL_MASK);
+  char *top = (char *)loop->spawn_state + CHILD_STACK;
+  pid_t pid = clone(child_main, top, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, plan, pidfd);
+  int err = errno;
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, KERNEL_MASK);
+  errno = err;
+  return pid;
+}
+
+static void record_status(int wait_status, const struct rusage *usage, struct spawn_status *status) {
+  status->has_usage = true;
+  status->usage = *usage;
+  if (WIFSIGNALED(wait_status)) {
+    status->code = -1;
+    status->signo = WTERMSIG(wait_status);
+    status->core_dumped = WCOREDUMP(wait_status);
+  } else {
+    status->code = WEXITSTATUS(wait_status);
+  }
+}
+
+static void close_pidfd(struct spawn_child *child) {
+  if (child->handle) watch_close(child->handle);
+  child->handle = NULL;
+  fd_close(&child->pidfd);
+}
+
+static void pidfd_event(void *owner, int events) {
+  (void)events;
+  struct spawn_child *child = owner;
+  int wait_status;
+  struct rusage usage;
+  struct spawn_status status = {0};
+  pid_t pid;
+  do pid = wait4(child->pid, &wait_status, WNOHANG, &usage);
+  while (pid < 0 && errno == EINTR);
+  if (pid == 0) return; /* a thread of a multithreaded leader; the end of the process is still to come */
+  if (pid > 0) record_status(wait_status, &usage, &status);
+  else status = (struct spawn_status){.unknown = true, .code = -1};
+  child->reaped = true;
+  watch_close(child->handle);
+  child->handle = NULL;
+  /* The pidfd is kept only while it can still reach somebody: the members of a group that outlive their leader. */
+  if (!child->own_group || spawn_signal_group(child, 0)) fd_close(&child->pidfd);
+  child->ended(child, &status);
+}
+
+int spawn_start(struct loop *loop, const struct spawn_request *request, struct spawn_child *child,
+                struct spawn_failure *failure) {
+  struct child_plan plan = {.request = request, .parent = getpid(), .highest = 2,
+                            .nofile = spawn_original_nofile};
+  struct watch *watch = NULL;
+  int pidfd = -1;
+  int err = spawn_candidates(request->file, request->path, (char **)&plan.candidates);
+  *failure = (struct spawn_failure){.stage = SPAWN_PREPARE};
+  if (err) return failure->error = err;
+  plan.moved = calloc(request->fd_count + 1, sizeof *plan.moved);
+  if (!plan.moved) {
+    failure->error = UV_ENOMEM;
+    goto done;
+  }
+  for (size_t i = 0; i < request->fd_count; i++)
+    if (request->fds[i].child > plan.highest) plan.highest = request->fds[i].child;
+
+  pid_t pid = clone_child(loop, &plan, &pidfd);
+  if (pid < 0) {
+    *failure = (struct spawn_failure){.stage = SPAWN_FORK, .error = uv_translate_sys_error(errno)};
+    goto done;
+  }
+  if (plan.failure.error) {
+    *failure = plan.failure;
+    goto reap;
+  }
+  /* pid is never waited for by anybody but us, so it cannot be recycled before the watch is set. */
+  err = watch_open(loop, pidfd, pidfd_event, child, &watch);
+  if (!err) err = watch_set(watch, UV_READABLE);
+  if (err) {
+    failure->error = err;
+    if (watch) watch_close(watch);
+    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    goto reap;
+  }
+  child->pid = pid;
+  child->loop = loop;
+  child->pidfd = pidfd;
+  child->handle = watch;
+  child->reaped = false;
+  child->own_group = request->session || request->group;
+  goto done;
+
+reap:
+  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+  fd_close(&pidfd);
+done:
+  free(plan.moved);
+  free((char *)plan.candidates);
+  return failure->error;
+}
+
+int spawn_signal(struct spawn_child *child, int signo) {
+  if (child->reaped || child->pidfd < 0) return UV_ESRCH;
+  return syscall(SYS_pidfd_send_signal, child->pidfd, signo, NULL, 0) ? uv_translate_sys_error(errno) : 0;
+}
+
+int spawn_signal_group(struct spawn_child *child, int signo) {
+  if (child->pidfd < 0) return UV_ESRCH;
+  if (!child->own_group) return spawn_signal(child, signo);
+  int result = (int)syscall(SYS_pidfd_send_signal, child->pidfd, signo, NULL, PIDFD_SIGNAL_PROCESS_GROUP);
+  if (result && errno == EINVAL && signo >= 0 && signo <= SIGNALS) {
+    /* Before Linux 6.9 only the number is left. While the leader is not reaped it is ours. After that it stays
+     * taken as long as the group has a member; if a process has it as its pid again, the group is gone. */
+    if (child->reaped && (kill(child->pid, 0) == 0 || errno != ESRCH)) return UV_ESRCH;
+    result = kill(-child->pid, signo);
+  }
+  if (result == 0) return 0;
+  int err = uv_translate_sys_error(errno);
+  if (err == UV_ESRCH && child->reaped) fd_close(&child->pidfd); /* empty for good */
+  return err;
+}
+
+void spawn_release(struct spawn_child *child, bool reap) {
+  close_pidfd(child);
+  if (child->reaped) return;
+  child->reaped = true;
+  while (reap && waitpid(child->pid, NULL, 0) < 0 && errno == EINTR) {}
+}

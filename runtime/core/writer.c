@@ -1,0 +1,93 @@
+#include "writer.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "fd.h"
+
+static void finish(struct writer *w, int error) {
+  w->error = error;
+  w->ending = true;
+  if (w->watch) watch_close(w->watch);
+  w->watch = NULL;
+  fd_close(&w->fd);
+  buffer_free(w->loop, &w->queue);
+  waitq_wake_all(&w->writable);
+  waitq_wake_all(&w->drained);
+}
+
+static void update_watch(struct writer *w) {
+  bool wanted = buffer_size(&w->queue) || !waitq_empty(&w->writable);
+  if (w->watch) watch_set(w->watch, wanted ? UV_WRITABLE : 0);
+}
+
+static ssize_t write_some(struct writer *w, const struct iovec *parts, int count) {
+  ssize_t n;
+  do n = writev(w->fd, parts, count);
+  while (n < 0 && errno == EINTR);
+  if (n >= 0) return n;
+  if (errno == EAGAIN) return 0;
+  int err = uv_translate_sys_error(errno);
+  finish(w, err);
+  return err;
+}
+
+static void flush(struct writer *w) {
+  size_t size = buffer_size(&w->queue);
+  if (!size) return;
+  struct iovec part = {(char *)buffer_data(&w->queue), size};
+  ssize_t n = write_some(w, &part, 1);
+  if (n <= 0) return;
+  buffer_take(w->loop, &w->queue, (size_t)n);
+  if ((size_t)n < size) return;
+  if (w->ending) finish(w, 0);
+  else waitq_wake_all(&w->drained);
+}
+
+static void watch_event(void *owner, int events) {
+  (void)events;
+  struct writer *w = owner;
+  flush(w);
+  if (w->fd < 0) return;
+  if (!buffer_size(&w->queue)) waitq_wake_all(&w->writable);
+  update_watch(w);
+}
+
+int writer_open(struct writer *w, struct loop *loop, int fd) {
+  *w = (struct writer){.fd = fd, .loop = loop};
+  waitq_init(&w->writable);
+  waitq_init(&w->drained);
+  w->is_file = fd_is_file(fd);
+  if (w->is_file) return 0;
+  int err = watch_open(loop, fd, watch_event, w, &w->watch);
+  if (err) finish(w, err);
+  return err;
+}
+
+ssize_t writer_write(struct writer *w, const struct iovec *parts, int count) {
+  if (w->fd < 0) return w->error ? w->error : UV_EPIPE;
+  if (buffer_size(&w->queue)) return 0;
+  return write_some(w, parts, count);
+}
+
+int writer_queue(struct writer *w, const char *data, size_t size) {
+  int err = buffer_append(w->loop, &w->queue, data, size);
+  if (!err) update_watch(w);
+  return err;
+}
+
+void writer_want(struct writer *w) {
+  if (w->watch) watch_set(w->watch, UV_WRITABLE);
+}
+
+void writer_end(struct writer *w) {
+  if (w->fd < 0) return;
+  w->ending = true;
+  if (!buffer_size(&w->queue)) finish(w, 0);
+}
+
+void writer_close(struct writer *w) {
+  if (w->fd < 0) return;
+  flush(w);
+  if (w->fd >= 0) finish(w, 0);
+}

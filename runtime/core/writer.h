@@ -1,0 +1,53 @@
+/* Writer: bytes to a descriptor that may not take them yet.
+ *
+ * writer_write hands to the kernel what it takes now. The caller queues the rest (writer_queue) where that leaves
+ * the queue below high_water, or waits on `writable` and comes again: so a slow reader makes the caller wait and not
+ * the memory grow. Queued bytes go out while the loop turns.
+ *
+ * An error (EPIPE above all) drops the queue, closes the descriptor, stays in `error` and wakes everybody.
+ *
+ * Ownership: embedded in its owner, who calls writer_close before going away. The descriptor is the Writer's from
+ * writer_open on, whatever that returns.
+ */
+#ifndef CORUN_WRITER_H
+#define CORUN_WRITER_H
+
+#include <sys/uio.h>
+
+#include "buffer.h"
+#include "waiter.h"
+#include "watch.h"
+
+#define WRITER_HIGH_WATER (1 << 20)
+
+struct writer {
+  /* read-only */
+  struct buffer queue;
+  int fd;                /* -1 once closed */
+  int error;             /* what ended it, or 0 */
+  bool ending;           /* writer_end was called: no more writes */
+  struct waitq writable; /* woken when the descriptor takes bytes again and the queue is empty, or it is over */
+  struct waitq drained;  /* woken each time the queue gets empty, and when it is over */
+  /* private */
+  struct loop *loop;
+  struct watch *watch;
+  bool is_file;
+};
+
+int writer_open(struct writer *w, struct loop *loop, int fd);
+
+/* One writev(2), if the queue is empty: the bytes taken (0 when it would block), or the error. */
+ssize_t writer_write(struct writer *w, const struct iovec *parts, int count);
+
+int writer_queue(struct writer *w, const char *data, size_t size);
+
+/* Asks for `writable` to be woken. */
+void writer_want(struct writer *w);
+
+/* No more writes: the descriptor closes (EOF for the child) as soon as the queue is out. */
+void writer_end(struct writer *w);
+
+/* Tries once more to get the queue out, then closes whatever is left. */
+void writer_close(struct writer *w);
+
+#endif

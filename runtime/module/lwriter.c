@@ -1,0 +1,256 @@
+/* Writer: the Lua face of core/writer.h. */
+#include "writer.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fd.h"
+#include "runtime.h"
+
+#define CLASS "corun.Writer"
+#define PARTS 64
+
+struct lua_writer {
+  struct writer core; /* first */
+  struct runtime *runtime;
+  struct task *owner; /* the task in the middle of a write, or NULL: a write is one unbroken piece */
+  struct waitq turn;  /* the tasks whose writes come next */
+  size_t high_water;
+  FILE *stdio;        /* flushed before each write, so that print and this come in order */
+};
+
+struct writer *push_writer(lua_State *L, struct runtime *rt) {
+  struct lua_writer *w = lua_newuserdatauv(L, sizeof *w, 0);
+  memset(w, 0, sizeof *w);
+  w->runtime = rt;
+  w->core.loop = &rt->loop;
+  w->core.fd = -1;
+  w->core.ending = true;
+  w->high_water = WRITER_HIGH_WATER;
+  waitq_init(&w->core.writable);
+  waitq_init(&w->core.drained);
+  waitq_init(&w->turn);
+  luaL_setmetatable(L, CLASS);
+  return &w->core;
+}
+
+struct writer *check_writer(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
+static struct lua_writer *check(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
+
+static void release(struct runtime *rt, struct lua_writer *w) {
+  if (w->owner != rt->current) return;
+  w->owner = NULL;
+  waitq_wake_one(&w->turn);
+}
+
+static int raise_writer(lua_State *L, struct lua_writer *w) {
+  int err = w->core.error;
+  if (err) return raise_error(L, "io", err, "write: %s", uv_strerror(err));
+  return raise_error(L, "closed", 0, "write: the Writer is closed");
+}
+
+/* Hands over what goes now. The stack holds the Writer, the strings, and as last the bytes already gone. */
+static size_t write_parts(lua_State *L, struct lua_writer *w, size_t gone, size_t *left) {
+  int last = lua_gettop(L) - 1;
+  for (;;) {
+    struct iovec parts[PARTS];
+    int count = 0;
+    size_t skip = gone, total = 0;
+    for (int i = 2; i <= last && count < PARTS; i++) {
+      size_t size;
+      const char *data = lua_tolstring(L, i, &size);
+      if (skip >= size) {
+        skip -= size;
+        continue;
+      }
+      parts[count++] = (struct iovec){(char *)data + skip, size - skip};
+      total += size - skip;
+      skip = 0;
+    }
+    *left = total;
+    if (!count) return gone;
+    ssize_t n = writer_write(&w->core, parts, count);
+    if (n <= 0) return gone;
+    gone += (size_t)n;
+  }
+}
+
+static int queue_parts(lua_State *L, struct lua_writer *w, size_t gone) {
+  int last = lua_gettop(L) - 1, err = 0;
+  for (int i = 2; i <= last && !err; i++) {
+    size_t size;
+    const char *data = lua_tolstring(L, i, &size);
+    size_t skip = gone < size ? gone : size;
+    gone -= skip;
+    err = writer_queue(&w->core, data + skip, size - skip);
+  }
+  return err;
+}
+
+static size_t all_left(lua_State *L, size_t gone) {
+  size_t total = 0;
+  for (int i = 2; i < lua_gettop(L); i++) total += lua_rawlen(L, i);
+  return total - gone;
+}
+
+static int write_k(lua_State *L, int status, lua_KContext ctx) {
+  struct runtime *rt = runtime_of(L);
+  struct lua_writer *w = lua_touserdata(L, 1);
+  for (;; status = LUA_YIELD) {
+    size_t gone = (size_t)lua_tointeger(L, -1), left;
+    enum wake wake = task_wake_reason(rt, status);
+    if (wake >= WAKE_CANCEL) {
+      release(rt, w);
+      runtime_push_hook(L, "write_cancelled"); /* the Error says how many bytes went */
+      lua_pushinteger(L, (lua_Integer)gone);
+      lua_call(L, 1, 0);
+      task_outcome(rt, L, status);
+    }
+    if (w->owner && w->owner != rt->current) {
+      task_park(rt, L, &w->turn, 0, ctx, write_k);
+      continue;
+    }
+    w->owner = rt->current;
+    gone = write_parts(L, w, gone, &left);
+    if (w->core.fd < 0 || w->core.ending) {
+      release(rt, w);
+      return raise_writer(L, w);
+    }
+    left = all_left(L, gone);
+    if (left && buffer_size(&w->core.queue) + left < w->high_water) {
+      int err = queue_parts(L, w, gone);
+      release(rt, w);
+      if (err) return raise_error(L, "io", err, "write: %s", uv_strerror(err));
+      left = 0;
+    }
+    if (!left) {
+      release(rt, w);
+      lua_settop(L, 1);
+      return 1;
+    }
+    lua_pop(L, 1);
+    lua_pushinteger(L, (lua_Integer)gone);
+    writer_want(&w->core);
+    task_park(rt, L, &w->core.writable, 0, ctx, write_k);
+  }
+}
+
+static int f_write(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  struct lua_writer *w = check(L);
+  for (int i = lua_gettop(L); i > 1; i--) luaL_checkstring(L, i); /* numbers become strings here */
+  task_check(rt, L);
+  if (w->core.fd < 0 || w->core.ending) return raise_writer(L, w);
+  if (w->stdio) fflush(w->stdio);
+  lua_pushinteger(L, 0);
+  return write_k(L, LUA_OK, 0);
+}
+
+static int drain_k(lua_State *L, int status, lua_KContext ctx) {
+  struct runtime *rt = runtime_of(L);
+  struct lua_writer *w = lua_touserdata(L, 1);
+  bool until_closed = lua_toboolean(L, 2);
+  for (;; status = LUA_YIELD) {
+    task_outcome(rt, L, status);
+    if (w->core.fd < 0 && w->core.error) return raise_writer(L, w);
+    if (w->core.fd < 0 || (!until_closed && !buffer_size(&w->core.queue))) return 0;
+    task_park(rt, L, &w->core.drained, 0, ctx, drain_k);
+  }
+}
+
+static int drain(lua_State *L, bool until_closed) {
+  struct lua_writer *w = check(L);
+  lua_settop(L, 1);
+  lua_pushboolean(L, until_closed);
+  if (w->core.fd >= 0) task_check(runtime_of(L), L);
+  return drain_k(L, LUA_OK, 0);
+}
+
+static int f_drain(lua_State *L) { return drain(L, false); }
+static int f_wait_closed(lua_State *L) { return drain(L, true); }
+
+static int f_write_eof(lua_State *L) {
+  writer_end(check_writer(L, 1));
+  return 0;
+}
+
+static int f_close(lua_State *L) {
+  writer_end(check_writer(L, 1));
+  return drain(L, true);
+}
+
+/* As __close: what the kernel takes at once goes, the rest is dropped; it does not wait and raises nothing. */
+static int f_abandon(lua_State *L) {
+  struct lua_writer *w = check(L);
+  if (!w->runtime->closed) writer_close(&w->core);
+  return 0;
+}
+
+static int f_is_closing(lua_State *L) {
+  lua_pushboolean(L, check_writer(L, 1)->ending);
+  return 1;
+}
+
+static int f_tostring(lua_State *L) {
+  struct writer *w = check_writer(L, 1);
+  lua_pushfstring(L, "Writer (%s, %I bytes queued)", w->fd < 0 ? "closed" : w->ending ? "closing" : "open",
+                  (LUAI_UACINT)buffer_size(&w->queue));
+  return 1;
+}
+
+/* Methods, and the field `buffered`. */
+static int f_index(lua_State *L) {
+  const char *name = lua_tostring(L, 2);
+  if (name && !strcmp(name, "buffered")) {
+    lua_pushinteger(L, (lua_Integer)buffer_size(&check_writer(L, 1)->queue));
+    return 1;
+  }
+  lua_settop(L, 2);
+  lua_rawget(L, lua_upvalueindex(2));
+  return 1;
+}
+
+/* core.output(1 or 2) → a Writer on our standard output or error, which others may share. */
+static int f_output(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  int number = (int)luaL_checkinteger(L, 1), fd = -1;
+  struct writer *w = push_writer(L, rt);
+  /* Where no description of its own can be had, a copy of the descriptor would have to be made not blocking for
+   * everybody: then writes block instead. A file is opened again by nobody: its offset is shared. */
+  if (!fd_is_file(number)) fd = fd_reopen(number, O_WRONLY);
+  bool blocking = fd < 0;
+  if (blocking) fd = fd_duplicate(number);
+  int err = fd < 0 ? fd : 0;
+  if (!err && blocking) {
+    *w = (struct writer){.fd = fd, .loop = &rt->loop, .is_file = true};
+    waitq_init(&w->writable);
+    waitq_init(&w->drained);
+  } else if (!err) {
+    err = writer_open(w, &rt->loop, fd);
+  }
+  if (err) return raise_error(L, "io", err, "output %d: %s", number, uv_strerror(err));
+  ((struct lua_writer *)w)->stdio = number == 1 ? stdout : stderr;
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"output", f_output}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"write", f_write},         {"drain", f_drain},
+                                   {"close", f_close},         {"write_eof", f_write_eof},
+                                   {"wait_closed", f_wait_closed}, {"is_closing", f_is_closing},
+                                   {"_abandon", f_abandon},    {NULL, NULL}};
+static const luaL_Reg meta[] = {{"__gc", f_abandon}, {"__close", f_abandon}, {"__tostring", f_tostring}, {NULL, NULL}};
+
+void writer_register(lua_State *L, struct runtime *rt) {
+  make_class(L, CLASS, methods, meta, rt);
+  /* __index: a function over the methods, for the one field. */
+  lua_getfield(L, -1, "Writer");
+  lua_pushlightuserdata(L, rt);
+  lua_getfield(L, -2, "__index");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -4, "methods");
+  lua_pushcclosure(L, f_index, 2);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  set_functions(L, functions, rt);
+}

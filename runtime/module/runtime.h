@@ -1,0 +1,170 @@
+/* The runtime of one Lua state: its loop, its tasks, and how a blocking operation waits.
+ *
+ * Every function of the module has the runtime as its first upvalue. A blocking operation is written as a
+ * continuation that can be entered again and again:
+ *
+ *   static int read_k(lua_State *L, int status, lua_KContext ctx) {
+ *     struct runtime *rt = runtime_of(L);
+ *     for (;; status = LUA_YIELD) {
+ *       enum wake wake = task_outcome(rt, L, status);     // raises if the task was cancelled
+ *       if (what we want is there) return …;
+ *       if (wake == WAKE_TIMEOUT) return …;
+ *       task_park(rt, L, &queue, due, ctx, read_k);       // yields, or comes back on the same C stack
+ *     }
+ *   }
+ *
+ * Its state between two rounds lies on the Lua stack. A libuv callback only wakes waiters; woken tasks are resumed
+ * by the scheduler, between two turns of the loop, and nowhere else.
+ */
+#ifndef CORUN_RUNTIME_H
+#define CORUN_RUNTIME_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <signal.h>
+
+#include "loop.h"
+#include "stack.h"
+#include "waiter.h"
+
+enum wake {
+  WAKE_EVENT,
+  WAKE_TIMEOUT,
+  WAKE_CANCEL,
+  WAKE_DEADLOCK, /* nothing is left that could wake anybody */
+};
+
+enum task_state { TASK_READY, TASK_PARKED, TASK_RUNNING, TASK_ENDED };
+
+/* A task: a coroutine with a scope. Lives in a userdata whose first user value is its thread and whose second is
+ * its scope; the scope holds the userdata until the task has ended. */
+struct task {
+  struct waiter waiter;
+  struct timer timer;
+  struct runtime *runtime;
+  lua_State *thread;
+  struct stack *stack;  /* where it waits, if that is a C stack; else NULL: it yielded */
+  struct task *next;    /* in the ready list */
+  struct waitq joiners; /* NULL ring until somebody awaits */
+  unsigned id;
+  unsigned char state;  /* enum task_state */
+  unsigned char wake;   /* enum wake */
+  bool cancelled;       /* its scope is: blocking operations raise */
+  bool failed;          /* ended by an error, which is on top of its stack */
+  bool has_joiners;
+  int arguments;        /* for the first resume */
+};
+
+/* Something that Lua is told of between two turns: the end of a task or process, a timer. */
+struct post {
+  struct post *prev, *next;
+  void (*deliver)(struct runtime *rt, lua_State *L, struct post *post); /* pushes hook and arguments */
+};
+
+struct runtime {
+  struct loop loop;
+  lua_State *service;           /* the thread on which hooks run; they must not block */
+  struct task *root;            /* the main thread as a task */
+  struct task *current;         /* NULL in the scheduler and in hooks */
+  struct task *first, *last;    /* ready, in order */
+  int runs;                     /* tasks resumed since the last turn */
+  int reads;                    /* reads made without a turn, see runtime_may_read */
+  struct post posts;            /* ring */
+  struct stack program;         /* the stack the program started on */
+  struct stack *stack;          /* the one we are on */
+  struct stack *idle;           /* schedulers left behind */
+  int idle_count;
+  unsigned task_ids;
+  void *canary;                 /* the newest one, see runtime_renew_canary */
+  bool closed;
+  int pid;                      /* a fork's copy of us must not touch our children */
+  uv_async_t signalled;
+  volatile sig_atomic_t pending[4];
+  volatile sig_atomic_t busy;   /* it has children or tasks: signals are ours */
+};
+
+static inline struct runtime *runtime_of(lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* --- waiting (task.c) --- */
+
+/* Raises kind "cancelled" when the current task is; the first thing in every blocking operation. */
+void task_check(struct runtime *rt, lua_State *L);
+
+/* How the wait ended, for status LUA_YIELD; WAKE_EVENT on the first round. Raises when the task was cancelled. */
+enum wake task_outcome(struct runtime *rt, lua_State *L, int status);
+/* The same without raising. */
+enum wake task_wake_reason(struct runtime *rt, int status);
+int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake);
+
+/* Parks the current task until `queue` (may be NULL) wakes it or the loop's clock reaches `due` (0: never). */
+void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t due, lua_KContext ctx,
+               lua_KFunction k);
+
+/* Lets the loop and the other tasks have a turn: parks the current task as ready. */
+void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k);
+
+/* Takes a parked task from what it waits for; for waiters of an operation's own. */
+void task_unpark(struct task *t, enum wake wake);
+
+/* False now and then: then somebody who has read much without waiting breathes. */
+bool runtime_may_read(struct runtime *rt);
+
+/* The state ends while this task (or none) runs, and it will not be continued: go on as the root task. */
+void task_become_root(struct runtime *rt);
+
+/* Seconds at `index` as a due time (nil: 0, never). Argument error for what is no time. */
+uint64_t check_due(lua_State *L, int index);
+
+/* --- hooks (runtime.c) --- */
+
+void runtime_post(struct runtime *rt, struct post *post, void (*deliver)(struct runtime *, lua_State *, struct post *));
+void post_remove(struct post *post);
+void runtime_deliver(struct runtime *rt);
+
+/* Pushes the Lua function that was registered under `name` with core.hooks. */
+void runtime_push_hook(lua_State *L, const char *name);
+
+/* Lua's finalizers at lua_close run newest first: an object newer than all handles tells that the state closes while
+ * they are all still whole. Called after handles were made. */
+void runtime_renew_canary(struct runtime *rt, lua_State *L);
+
+/* --- errors (runtime.c) --- */
+
+/* Raises a corun.Error. `code` is a libuv error (0: none) that names the field `code`. */
+int raise_error(lua_State *L, const char *kind, int code, const char *format, ...);
+
+/* --- signals to the runtime (interrupt.c) --- */
+void interrupt_open(struct runtime *rt);
+void interrupt_close(struct runtime *rt);
+/* Called when the runtime gets or loses its last child or task. */
+void interrupt_set_busy(struct runtime *rt, bool busy);
+void interrupt_deliver(struct runtime *rt);
+
+/* --- parts of the module; each adds its functions to the table on top of the stack --- */
+void task_register(lua_State *L, struct runtime *rt);
+void reader_register(lua_State *L, struct runtime *rt);
+void writer_register(lua_State *L, struct runtime *rt);
+void process_register(lua_State *L, struct runtime *rt);
+void system_register(lua_State *L, struct runtime *rt);
+void interrupt_register(lua_State *L, struct runtime *rt);
+
+void set_functions(lua_State *L, const luaL_Reg *functions, struct runtime *rt);
+/* A metatable of that name with methods and metamethods; the module table on top of the stack gets it under the last
+ * part of the name, so that Lua can add to it. */
+void make_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta, struct runtime *rt);
+
+struct reader;
+struct writer;
+struct process;
+struct reader *check_reader(lua_State *L, int index);
+struct writer *check_writer(lua_State *L, int index);
+struct process *check_process(lua_State *L, int index);
+struct reader *test_reader(lua_State *L, int index); /* NULL where it is none */
+struct process *test_process(lua_State *L, int index);
+/* A new closed Reader or Writer on top of the stack, to be opened by the caller. */
+struct reader *push_reader(lua_State *L, struct runtime *rt);
+struct writer *push_writer(lua_State *L, struct runtime *rt);
+
+#endif

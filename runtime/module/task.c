@@ -1,0 +1,598 @@
+/* Tasks: coroutines, parking, the scheduler, cancellation as one task sees it. Which tasks a cancelled scope
+ * concerns is decided in lua/corun/scope.lua. */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime.h"
+
+#define TASK_CLASS "corun.Task"
+#define QUEUE_CLASS "corun.core.Queue"
+#define TIMER_CLASS "corun.core.Timer"
+
+/* After so many resumes, or reads that did not wait, the loop gets a turn, so that busy tasks starve neither timers
+ * nor each other's children. */
+#define RUNS_PER_TURN 64
+#define READS_PER_TURN 16
+#define IDLE_STACKS 8
+
+#define owner_of(pointer, type, field) ((type *)((char *)(pointer) - offsetof(type, field)))
+
+/* --- ready tasks --- */
+
+static void make_ready(struct task *t, enum wake wake) {
+  struct runtime *rt = t->runtime;
+  t->state = TASK_READY;
+  t->wake = (unsigned char)wake;
+  t->next = NULL;
+  if (rt->last) rt->last->next = t;
+  else rt->first = t;
+  rt->last = t;
+}
+
+void task_unpark(struct task *t, enum wake wake) {
+  if (t->state != TASK_PARKED) return;
+  waiter_remove(&t->waiter);
+  timer_stop(&t->runtime->loop, &t->timer);
+  make_ready(t, wake);
+}
+
+static void waiter_woken(struct waiter *waiter) { task_unpark(owner_of(waiter, struct task, waiter), WAKE_EVENT); }
+static void timer_fired(struct timer *timer) { task_unpark(owner_of(timer, struct task, timer), WAKE_TIMEOUT); }
+
+static struct task *take_ready(struct runtime *rt) {
+  struct task *t = rt->first;
+  if (!t) return NULL;
+  rt->first = t->next;
+  if (!rt->first) rt->last = NULL;
+  t->next = NULL;
+  return t;
+}
+
+/* --- the scheduler --- */
+
+/* Calls a hook whose function and arguments are on the service thread. */
+static bool call_hook(lua_State *S, int arguments, int results) {
+  if (lua_pcall(S, arguments, results, 0) == LUA_OK) return true;
+  fprintf(stderr, "corun: in a hook: %s\n", luaL_tolstring(S, -1, NULL));
+  lua_pop(S, 2);
+  return false;
+}
+
+/* A failed task: the hook sees the coroutine as the error left it, for the traceback; then its pending to-be-closed
+ * variables run. They may block, on this C stack, as the task that they belong to. */
+static void unwind(struct runtime *rt, struct task *t, int status) {
+  lua_State *S = rt->service;
+  void *error_key = &t->timer;
+  runtime_push_hook(S, "task_failed");
+  lua_rawgetp(S, LUA_REGISTRYINDEX, t);
+  if (status == LUA_YIELD)
+    lua_pushliteral(S, "attempt to yield from outside a coroutine (a task is not a coroutine of yours)");
+  else
+    lua_xmove(t->thread, S, 1);
+  if (!call_hook(S, 2, 1)) lua_pushliteral(S, "error in error handling");
+  lua_pushvalue(S, -1);
+  lua_rawsetp(S, LUA_REGISTRYINDEX, error_key);
+  if (status == LUA_YIELD) lua_pop(S, 1);
+  else lua_xmove(S, t->thread, 1); /* what the __close handlers are given */
+  rt->current = t;
+  t->state = TASK_RUNNING;
+  status = lua_resetthread(t->thread);
+  rt->current = NULL;
+  t->failed = true;
+  if (status == LUA_OK) {
+    lua_rawgetp(S, LUA_REGISTRYINDEX, error_key);
+    lua_xmove(S, t->thread, 1);
+  }
+  lua_pushnil(S);
+  lua_rawsetp(S, LUA_REGISTRYINDEX, error_key);
+}
+
+static void finish_task(struct runtime *rt, struct task *t, int status) {
+  lua_State *S = rt->service;
+  if (status != LUA_OK) unwind(rt, t, status);
+  t->state = TASK_ENDED;
+  if (t->has_joiners) waitq_wake_all(&t->joiners);
+  runtime_push_hook(S, "task_ended");
+  lua_rawgetp(S, LUA_REGISTRYINDEX, t); /* the userdata, anchored from the start to here */
+  lua_pushnil(S);
+  lua_rawsetp(S, LUA_REGISTRYINDEX, t);
+  call_hook(S, 1, 0);
+}
+
+static void leave_for(struct runtime *rt, struct stack *to) {
+  struct stack *here = rt->stack;
+  rt->stack = to;
+  stack_switch(here, to);
+}
+
+static void run_task(struct runtime *rt, struct task *t) {
+  rt->current = t;
+  t->state = TASK_RUNNING;
+  if (t->stack) {
+    /* It stands on a stack of its own: this one is left as an idle scheduler. */
+    struct stack *to = t->stack;
+    t->stack = NULL;
+    rt->stack->next = rt->idle;
+    rt->idle = rt->stack;
+    rt->idle_count++;
+    leave_for(rt, to);
+    return;
+  }
+  int arguments = t->arguments, results;
+  t->arguments = 0;
+  int status = lua_resume(t->thread, NULL, arguments, &results);
+  /* The task may have been moved to another C stack and back to this one in between: rt->stack is where we are. */
+  rt->current = NULL;
+  if (status == LUA_YIELD && t->state != TASK_RUNNING) {
+    lua_pop(t->thread, results);
+    return; /* parked, or ready again */
+  }
+  /* Still running and yet yielded: a yield of its own, which has no resumer. As in a main chunk, that is an error. */
+  finish_task(rt, t, status);
+}
+
+static void turn(struct runtime *rt, bool block) {
+  rt->runs = rt->reads = 0;
+  loop_turn(&rt->loop, block);
+  runtime_deliver(rt);
+}
+
+static void schedule(void *arg) {
+  struct runtime *rt = arg;
+  for (;;) {
+    if (rt->runs >= RUNS_PER_TURN) turn(rt, false);
+    struct task *t = take_ready(rt);
+    if (t) {
+      rt->runs++;
+      run_task(rt, t);
+      continue;
+    }
+    runtime_deliver(rt);
+    if (rt->first) continue;
+    if (!loop_alive(&rt->loop) && rt->root->state == TASK_PARKED) task_unpark(rt->root, WAKE_DEADLOCK);
+    else turn(rt, true);
+  }
+}
+
+static void trim_idle_stacks(struct runtime *rt) {
+  while (rt->idle_count > IDLE_STACKS) {
+    struct stack *stack = rt->idle;
+    rt->idle = stack->next;
+    rt->idle_count--;
+    stack_free(stack);
+  }
+}
+
+static void wait_on_stack(struct runtime *rt, lua_State *L, struct task *t) {
+  struct stack *scheduler = rt->idle;
+  if (scheduler) {
+    rt->idle = scheduler->next;
+    rt->idle_count--;
+  } else {
+    scheduler = stack_new(schedule, rt);
+    if (!scheduler) {
+      waiter_remove(&t->waiter);
+      timer_stop(&rt->loop, &t->timer);
+      t->state = TASK_RUNNING;
+      luaL_error(L, "corun: out of memory for a C stack to wait on");
+      return;
+    }
+  }
+  t->stack = rt->stack;
+  rt->current = NULL;
+  leave_for(rt, scheduler);
+  trim_idle_stacks(rt);
+}
+
+/* --- waiting --- */
+
+static int leave(struct runtime *rt, lua_State *L, struct task *t, lua_KContext ctx, lua_KFunction k) {
+  /* Only the task's own coroutine was resumed by the scheduler; a yield of any other would reach the user's
+   * resumer. */
+  if (t->thread == L && lua_isyieldable(L)) return lua_yieldk(L, 0, ctx, k);
+  wait_on_stack(rt, L, t);
+  return 0;
+}
+
+static struct task *current_task(struct runtime *rt, lua_State *L) {
+  struct task *t = rt->current;
+  if (!t) luaL_error(L, "corun: a blocking operation where nothing can wait (a hook or a closed state)");
+  return t;
+}
+
+void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t due, lua_KContext ctx,
+               lua_KFunction k) {
+  struct task *t = current_task(rt, L);
+  if (due && timer_start(&rt->loop, &t->timer, due)) luaL_error(L, "not enough memory");
+  t->state = TASK_PARKED;
+  if (queue) waitq_add(queue, &t->waiter);
+  leave(rt, L, t, ctx, k);
+}
+
+void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k) {
+  struct task *t = current_task(rt, L);
+  rt->runs = RUNS_PER_TURN;
+  make_ready(t, WAKE_EVENT);
+  leave(rt, L, t, ctx, k);
+}
+
+bool runtime_may_read(struct runtime *rt) {
+  return rt->reads++ < READS_PER_TURN;
+}
+
+/* A function that runs as a to-be-closed variable's __close may finish its work though the scope is cancelled. Lua
+ * does not name such calls when an error unwinds, but they can be told: the first local is the value whose
+ * metatable has this very function. */
+static bool in_close_handler(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    if (!lua_getlocal(L, &ar, 1)) continue;
+    bool found = false;
+    if (luaL_getmetafield(L, -1, "__close") != LUA_TNIL) {
+      lua_getinfo(L, "f", &ar);
+      found = lua_rawequal(L, -1, -2);
+      lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+    if (found) return true;
+  }
+  return false;
+}
+
+/* Also where the handler calls into a coroutine of its own. */
+static bool is_closing(struct runtime *rt, lua_State *L) {
+  lua_State *thread = rt->current->thread;
+  return in_close_handler(L) || (thread != L && in_close_handler(thread));
+}
+
+int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake) {
+  (void)rt;
+  runtime_push_hook(L, wake == WAKE_DEADLOCK ? "deadlock_error" : "cancelled_error");
+  lua_call(L, 0, 1);
+  return lua_error(L);
+}
+
+void task_check(struct runtime *rt, lua_State *L) {
+  struct task *t = current_task(rt, L);
+  if (t->cancelled && !is_closing(rt, L)) task_raise_wake(rt, L, WAKE_CANCEL);
+}
+
+enum wake task_wake_reason(struct runtime *rt, int status) {
+  return status == LUA_YIELD ? (enum wake)rt->current->wake : WAKE_EVENT;
+}
+
+enum wake task_outcome(struct runtime *rt, lua_State *L, int status) {
+  enum wake wake = task_wake_reason(rt, status);
+  if (wake == WAKE_CANCEL && is_closing(rt, L)) return WAKE_EVENT;
+  if (wake >= WAKE_CANCEL) task_raise_wake(rt, L, wake);
+  return wake;
+}
+
+uint64_t check_due(lua_State *L, int index) {
+  if (lua_isnoneornil(L, index)) return 0;
+  lua_Number seconds = luaL_checknumber(L, index);
+  luaL_argcheck(L, seconds >= 0, index, "seconds expected, 0 or more");
+  uint64_t now = loop_now();
+  return seconds > 1e9 ? now + (uint64_t)1e18 : now + (uint64_t)ceil(seconds * 1e9);
+}
+
+/* --- Task --- */
+
+static struct task *check_task(lua_State *L, int index) { return luaL_checkudata(L, index, TASK_CLASS); }
+
+static struct task *push_task(lua_State *L, struct runtime *rt) {
+  struct task *t = lua_newuserdatauv(L, sizeof *t, 2);
+  memset(t, 0, sizeof *t);
+  t->runtime = rt;
+  t->state = TASK_ENDED;
+  t->waiter.wake = waiter_woken;
+  t->timer.fire = timer_fired;
+  t->id = rt->task_ids++;
+  luaL_setmetatable(L, TASK_CLASS);
+  return t;
+}
+
+/* core.task(scope, fn, ...) → Task, ready to run. */
+static int f_task(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  int arguments = lua_gettop(L) - 2;
+  struct task *t = push_task(L, rt);
+  lua_insert(L, 1); /* task, scope, fn, ... */
+  lua_State *thread = lua_newthread(L);
+  lua_setiuservalue(L, 1, 1);
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, 1, 2);
+  luaL_checkstack(L, 1, NULL);
+  if (!lua_checkstack(thread, arguments + 1)) return luaL_error(L, "too many arguments");
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+  t->thread = thread;
+  t->arguments = arguments;
+  lua_xmove(L, thread, arguments + 1);
+  make_ready(t, WAKE_EVENT);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int f_current(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  struct task *t = rt->current ? rt->current : rt->root;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, t);
+  return 1;
+}
+
+static int f_scope(lua_State *L) {
+  f_current(L);
+  lua_getiuservalue(L, -1, 2);
+  return 1;
+}
+
+/* core.enter(scope, cancelled): makes it the current task's scope. */
+static int f_enter(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  bool cancelled = lua_toboolean(L, 2);
+  struct task *t = rt->current ? rt->current : rt->root;
+  f_current(L);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 2);
+  t->cancelled = cancelled;
+  return 0;
+}
+
+/* core.cancel(task, cancelled): sets what its next blocking operations do, and wakes it from the present one. */
+static int f_cancel(lua_State *L) {
+  struct task *t = check_task(L, 1);
+  t->cancelled = lua_toboolean(L, 2);
+  if (t->cancelled) task_unpark(t, WAKE_CANCEL);
+  return 0;
+}
+
+static int await_k(lua_State *L, int status, lua_KContext ctx) {
+  struct runtime *rt = runtime_of(L);
+  struct task *t = lua_touserdata(L, 1);
+  for (;; status = LUA_YIELD) {
+    if (t->state == TASK_ENDED) break;
+    if (task_outcome(rt, L, status) == WAKE_TIMEOUT) {
+      lua_pushboolean(L, 0);
+      return 1;
+    }
+    task_park(rt, L, &t->joiners, (uint64_t)lua_tointeger(L, 2), ctx, await_k);
+  }
+  if (t->failed) {
+    lua_pushnil(L);
+    lua_pushvalue(t->thread, -1);
+    lua_xmove(t->thread, L, 1);
+    return 2;
+  }
+  int results = lua_gettop(t->thread);
+  luaL_checkstack(L, results + 1, "too many results");
+  if (!lua_checkstack(t->thread, results)) return luaL_error(L, "too many results");
+  lua_pushboolean(L, 1);
+  for (int i = 1; i <= results; i++) lua_pushvalue(t->thread, i);
+  lua_xmove(t->thread, L, results);
+  return results + 1;
+}
+
+/* task:_await(seconds?) → true, results… | nil, error | false on time-out */
+static int f_await(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  struct task *t = check_task(L, 1);
+  uint64_t due = check_due(L, 2);
+  if (t == rt->current) return luaL_error(L, "a task cannot await itself");
+  lua_settop(L, 1);
+  lua_pushinteger(L, (lua_Integer)due);
+  if (t->state != TASK_ENDED) task_check(rt, L);
+  if (!t->has_joiners) {
+    waitq_init(&t->joiners);
+    t->has_joiners = true;
+  }
+  return await_k(L, LUA_OK, 0);
+}
+
+/* task:_state() → "ready" | "waiting" | "running" | "ended" | "failed" */
+static int f_state(lua_State *L) {
+  struct task *t = check_task(L, 1);
+  static const char *const names[] = {"ready", "waiting", "running", "ended"};
+  lua_pushstring(L, t->failed ? "failed" : names[t->state]);
+  return 1;
+}
+
+static int f_id(lua_State *L) {
+  lua_pushinteger(L, check_task(L, 1)->id);
+  return 1;
+}
+
+/* task:_thread() → its coroutine, for tracebacks */
+static int f_thread(lua_State *L) {
+  check_task(L, 1);
+  lua_getiuservalue(L, 1, 1);
+  return 1;
+}
+
+static int f_task_scope(lua_State *L) {
+  check_task(L, 1);
+  lua_getiuservalue(L, 1, 2);
+  return 1;
+}
+
+static int f_task_set_scope(lua_State *L) {
+  check_task(L, 1);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, 2);
+  return 0;
+}
+
+static int f_task_gc(lua_State *L) {
+  struct task *t = check_task(L, 1);
+  waiter_remove(&t->waiter);
+  if (!t->runtime->closed) timer_stop(&t->runtime->loop, &t->timer);
+  return 0;
+}
+
+/* --- sleep --- */
+
+static int sleep_k(lua_State *L, int status, lua_KContext ctx) {
+  struct runtime *rt = runtime_of(L);
+  for (;; status = LUA_YIELD) {
+    if (task_outcome(rt, L, status) == WAKE_TIMEOUT) return 0;
+    task_park(rt, L, NULL, (uint64_t)lua_tointeger(L, 1), ctx, sleep_k);
+  }
+}
+
+static int f_sleep(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  luaL_checknumber(L, 1);
+  uint64_t due = check_due(L, 1);
+  task_check(rt, L);
+  lua_settop(L, 0);
+  lua_pushinteger(L, (lua_Integer)due);
+  return sleep_k(L, LUA_OK, 0);
+}
+
+/* core.check(): raises if the current task is cancelled. */
+static int f_check(lua_State *L) {
+  task_check(runtime_of(L), L);
+  return 0;
+}
+
+static int f_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)loop_now() / 1e9);
+  return 1;
+}
+
+/* --- Queue: what a Lua object makes its tasks wait in --- */
+
+static int f_queue(lua_State *L) {
+  struct waitq *q = lua_newuserdatauv(L, sizeof *q, 0);
+  waitq_init(q);
+  luaL_setmetatable(L, QUEUE_CLASS);
+  return 1;
+}
+
+static int queue_wait_k(lua_State *L, int status, lua_KContext ctx) {
+  struct runtime *rt = runtime_of(L);
+  if (status == LUA_OK)
+    task_park(rt, L, lua_touserdata(L, 1), (uint64_t)lua_tointeger(L, 2), ctx, queue_wait_k);
+  lua_pushboolean(L, task_outcome(rt, L, LUA_YIELD) == WAKE_EVENT);
+  return 1;
+}
+
+/* queue:wait(seconds?) → true, or false on time-out */
+static int f_queue_wait(lua_State *L) {
+  luaL_checkudata(L, 1, QUEUE_CLASS);
+  uint64_t due = check_due(L, 2);
+  task_check(runtime_of(L), L);
+  lua_settop(L, 1);
+  lua_pushinteger(L, (lua_Integer)due);
+  return queue_wait_k(L, LUA_OK, 0);
+}
+
+static int f_queue_wake(lua_State *L) {
+  waitq_wake_all(luaL_checkudata(L, 1, QUEUE_CLASS));
+  return 0;
+}
+
+/* --- Timer: calls the hook timer_fired(object) --- */
+
+struct lua_timer {
+  struct timer timer;
+  struct post post;
+  struct runtime *runtime;
+};
+
+static void deliver_timer(struct runtime *rt, lua_State *L, struct post *post) {
+  (void)rt;
+  struct lua_timer *t = owner_of(post, struct lua_timer, post);
+  runtime_push_hook(L, "timer_fired");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, t);
+  lua_getiuservalue(L, -1, 1);
+  lua_remove(L, -2);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+}
+
+static void lua_timer_fired(struct timer *timer) {
+  struct lua_timer *t = owner_of(timer, struct lua_timer, timer);
+  runtime_post(t->runtime, &t->post, deliver_timer);
+}
+
+/* core.timer(object) → Timer, not set. */
+static int f_timer(lua_State *L) {
+  struct lua_timer *t = lua_newuserdatauv(L, sizeof *t, 1);
+  *t = (struct lua_timer){.timer = {.fire = lua_timer_fired}, .runtime = runtime_of(L)};
+  luaL_setmetatable(L, TIMER_CLASS);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  return 1;
+}
+
+static void timer_clear(lua_State *L, struct lua_timer *t) {
+  if (t->runtime->closed) return;
+  timer_stop(&t->runtime->loop, &t->timer);
+  post_remove(&t->post);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+}
+
+/* timer:set(at): fires at that time of core.now(); nil stops it. Anchored while it is set. */
+static int f_timer_set(lua_State *L) {
+  struct lua_timer *t = luaL_checkudata(L, 1, TIMER_CLASS);
+  lua_Number at = luaL_optnumber(L, 2, -1);
+  timer_clear(L, t);
+  if (lua_isnoneornil(L, 2)) return 0;
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+  uint64_t due = at <= 0 ? 1 : at > 9e9 ? (uint64_t)9e18 : (uint64_t)(at * 1e9);
+  if (timer_start(&t->runtime->loop, &t->timer, due)) return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+static int f_timer_gc(lua_State *L) {
+  struct lua_timer *t = luaL_checkudata(L, 1, TIMER_CLASS);
+  timer_clear(L, t);
+  return 0;
+}
+
+/* --- registration --- */
+
+static const luaL_Reg functions[] = {
+    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"cancel", f_cancel},
+    {"sleep", f_sleep}, {"now", f_now},         {"queue", f_queue}, {"timer", f_timer},
+    {"check", f_check}, {NULL, NULL}};
+static const luaL_Reg task_methods[] = {
+    {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
+    {"_scope", f_task_scope}, {"_set_scope", f_task_set_scope}, {NULL, NULL}};
+static const luaL_Reg task_meta[] = {{"__gc", f_task_gc}, {NULL, NULL}};
+static const luaL_Reg queue_methods[] = {{"wait", f_queue_wait}, {"wake", f_queue_wake}, {NULL, NULL}};
+static const luaL_Reg timer_methods[] = {{"set", f_timer_set}, {NULL, NULL}};
+static const luaL_Reg timer_meta[] = {{"__gc", f_timer_gc}, {NULL, NULL}};
+static const luaL_Reg no_meta[] = {{NULL, NULL}};
+
+void task_register(lua_State *L, struct runtime *rt) {
+  make_class(L, TASK_CLASS, task_methods, task_meta, rt);
+  make_class(L, QUEUE_CLASS, queue_methods, no_meta, rt);
+  make_class(L, TIMER_CLASS, timer_methods, timer_meta, rt);
+  set_functions(L, functions, rt);
+  /* The main thread is the root task: it runs already, and it can only wait on its C stack. */
+  struct task *root = push_task(L, rt);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  root->thread = lua_tothread(L, -1);
+  lua_setiuservalue(L, -2, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, root);
+  root->state = TASK_RUNNING;
+  rt->root = rt->current = root;
+}
+
+void task_become_root(struct runtime *rt) {
+  struct task *t = rt->current;
+  if (t == rt->root) return;
+  if (t) t->state = TASK_ENDED;
+  waiter_remove(&rt->root->waiter);
+  timer_stop(&rt->loop, &rt->root->timer);
+  rt->root->stack = NULL;
+  rt->root->state = TASK_RUNNING;
+  rt->current = rt->root;
+}
