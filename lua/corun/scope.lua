@@ -253,6 +253,7 @@ end
 -- Ownership
 
 local function fail(scope, e)
+  if scope._is_session then return M.on_session_error(e) end
   local list = scope._errors
   list[#list + 1] = e
   scope:cancel(e)
@@ -391,6 +392,41 @@ function M.scope(fn, ...)
   return reraise(leave(task, outer, pcall(outcome, scope, pcall(fn, scope, ...))))
 end
 
+-- The interactive session: one owning scope for each line, which stays open while something of it lives.
+
+local sessions = {}
+
+function M.open_session_scope()
+  local scope = open(true)
+  scope._is_session = true
+  return scope
+end
+
+--- pcall(fn) in that scope. After an error what fn has started is stopped; else it lives on.
+function M.run_in(scope, fn)
+  local task, outer = core.current(), core.scope()
+  enter(task, scope)
+  local values = table.pack(pcall(fn))
+  if values[1] and not scope._cancelled then
+    sessions[#sessions + 1] = scope
+  else
+    scope:cancel("the line failed")
+    pcall(join, scope)
+    close(scope)
+  end
+  enter(task, outer)
+  return table.unpack(values, 1, values.n)
+end
+
+function M.end_sessions()
+  for _, scope in ipairs(sessions) do
+    scope:cancel("the session ends")
+    pcall(join, scope)
+    close(scope)
+  end
+  sessions = {}
+end
+
 --- Raises where a blocking operation would: in a cancelled scope nothing new is started.
 M.check_open = core.check
 
@@ -496,5 +532,7 @@ function hooks.finish(how)
 end
 
 core.hooks(hooks)
+M.hosted = core.hosted or false
+if M.hosted then core.set_busy(true) end
 
 return M

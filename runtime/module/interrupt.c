@@ -94,9 +94,7 @@ void interrupt_deliver(struct runtime *rt) {
 /* In the middle of a script that does not wait. corun's own Lua code is left to finish first: an error between any
  * two of its instructions could lose something. */
 static void raise_hook(lua_State *L, lua_Debug *ar) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &numbers);
-  struct runtime *rt = lua_touserdata(L, -1);
-  lua_pop(L, 1);
+  struct runtime *rt = runtime_of_state(L);
   if (!rt || !is_pending(rt) || !rt->current) {
     lua_sethook(L, NULL, 0, 0);
     return;
@@ -205,7 +203,5 @@ static const luaL_Reg functions[] = {
     {"set_busy", f_set_busy}, {"die", f_die}, {"quit", f_quit}, {"stdout_closed", f_stdout_closed}, {NULL, NULL}};
 
 void interrupt_register(lua_State *L, struct runtime *rt) {
-  lua_pushlightuserdata(L, rt);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &numbers);
   set_functions(L, functions, rt);
 }

@@ -142,6 +142,7 @@ static int f_write(lua_State *L) {
   for (int i = lua_gettop(L); i > 1; i--) luaL_checkstring(L, i); /* numbers become strings here */
   task_check(rt, L);
   if (w->core.fd < 0 || w->core.ending) return raise_writer(L, w);
+  if (w->stdio && rt->before_output) rt->before_output(rt);
   if (w->stdio) fflush(w->stdio);
   lua_pushinteger(L, 0);
   return write_k(L, LUA_OK, 0);

@@ -16,7 +16,14 @@
 #define EXPORT
 #endif
 
-static const char hooks_key, canary_key;
+static const char hooks_key, canary_key, runtime_key;
+
+struct runtime *runtime_of_state(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  struct runtime *rt = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return rt;
+}
 
 /* --- hooks and posts --- */
 
@@ -172,7 +179,7 @@ static struct runtime *open_runtime(lua_State *L) {
   lua_pushcfunction(L, f_runtime_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, rt);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
   rt->pid = (int)getpid();
   rt->posts.prev = rt->posts.next = &rt->posts;
   rt->stack = &rt->program;

@@ -78,6 +78,8 @@ struct runtime {
   void *canary;                 /* the newest one, see runtime_renew_canary */
   bool closed;
   int pid;                      /* a fork's copy of us must not touch our children */
+  void (*before_output)(struct runtime *); /* of the host's REPL, or NULL */
+  void (*before_wait)(struct runtime *);
   uv_async_t signalled;
   volatile sig_atomic_t pending[4];
   volatile sig_atomic_t busy;   /* it has children or tasks: signals are ours */
@@ -86,6 +88,9 @@ struct runtime {
 static inline struct runtime *runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
+
+/* The same where there is no upvalue; NULL before corun.core was loaded. */
+struct runtime *runtime_of_state(lua_State *L);
 
 /* --- waiting (task.c) --- */
 

@@ -135,6 +135,7 @@ static void run_task(struct runtime *rt, struct task *t) {
 
 static void turn(struct runtime *rt, bool block) {
   rt->runs = rt->reads = 0;
+  if (block && rt->before_wait) rt->before_wait(rt);
   loop_turn(&rt->loop, block);
   runtime_deliver(rt);
 }

@@ -1,0 +1,65 @@
+--- What the corun program does at the end of a script, and how it prints an error.
+
+local core = require "corun.core"
+local errors = require "corun.error"
+local scopes = require "corun.scope"
+
+local M = {}
+
+local reported -- what ended the script, so that the end of the root scope does not say it again
+
+local function with_traceback(text, traceback)
+  if not traceback or traceback == "" then return text end
+  return text .. "\nstack traceback:\n" .. traceback
+end
+
+local function text_of(e)
+  if errors.is(e) then return with_traceback(tostring(e), e.traceback) end
+  return tostring(e)
+end
+
+--- True where an error is only the way in which a signal, or a reader of our output that has gone, ends the script.
+local function is_quiet(e)
+  if scopes.signal and errors.is_kind(e, "cancelled") then return true end
+  local signal = errors.is(e) and e.result and e.result.signal
+  return (signal == "SIGPIPE" or errors.is_kind(e, "io") and e.code == "EPIPE") and core.stdout_closed()
+end
+
+--- The message handler of the main chunk: what to print of an error that nobody has caught; nil for nothing.
+---@param e any
+---@return string?
+function M.describe(e)
+  reported = e
+  if is_quiet(e) then return nil end
+  -- The main chunk was cancelled because something else in the root scope failed: that is the error to show.
+  local first = scopes.root._errors[1]
+  if errors.is_kind(e, "cancelled") and e._by == scopes.root and first ~= nil then
+    reported = first
+    return text_of(first)
+  end
+  if errors.is(e) then return text_of(e) end
+  return with_traceback(tostring(e), errors.script_traceback())
+end
+
+local function exit_status(ok, failed)
+  if scopes.signal then return 128 + scopes.signal end
+  if (not ok or failed) and core.stdout_closed() and is_quiet(reported) then return 128 + core.signals.PIPE end
+  return (ok and not failed) and 0 or 1
+end
+
+--- The end of the root scope; returns the exit status.
+---@param ok boolean  the script ended without an error
+---@return integer
+function M.finish(ok)
+  if not ok then scopes.root:cancel("the script failed") end
+  local failed = false
+  for _, e in ipairs(scopes.finish_root()) do
+    if e ~= reported and not is_quiet(e) then
+      failed = true
+      io.stderr:write("corun: ", text_of(e), "\n")
+    end
+  end
+  return exit_status(ok, failed)
+end
+
+return M

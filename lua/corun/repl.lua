@@ -1,0 +1,119 @@
+--- The interactive session: reads lines, runs them, prints values, while tasks and children go on.
+
+local core = require "corun.core"
+local errors = require "corun.error"
+local scopes = require "corun.scope"
+local stdio = require "corun.stdio"
+local input = require "corun.line_input"
+
+local function compile(text)
+  local chunk = load("return " .. text, "=stdin")
+  if chunk then return chunk end
+  return load(text, "=stdin")
+end
+
+local function is_incomplete(message)
+  return message:sub(-5) == "<eof>"
+end
+
+local function history_file()
+  local dir = os.getenv("XDG_STATE_HOME")
+  if dir and dir ~= "" then return dir .. "/corun_history" end
+  local home = os.getenv("HOME")
+  return home and home .. "/.corun_history"
+end
+
+--- Line input: with editing, or plain.
+local function open_input()
+  local ok, problem = input.open(history_file())
+  if ok then return input.read, input.close end
+  io.stderr:write("corun: ", problem, "\n")
+  return function(prompt)
+    io.write(prompt)
+    io.flush()
+    return stdio.stdin:read_line()
+  end, function() end
+end
+
+local function read_statement(read)
+  local text = read("> ")
+  if not text then return nil end
+  while true do
+    local chunk, problem = compile(text)
+    if chunk or not is_incomplete(problem) then return chunk, problem end
+    local more = read(">> ")
+    if not more then return nil, problem end
+    text = text .. "\n" .. more
+  end
+end
+
+local function show(value)
+  if type(value) == "table" and not (getmetatable(value) and getmetatable(value).__tostring) then
+    local found, inspect = pcall(require, "inspect")
+    if found then return inspect(value) end
+  end
+  return tostring(value)
+end
+
+local function print_values(...)
+  local count = select("#", ...)
+  if count == 0 then return end
+  local parts = {}
+  for i = 1, count do parts[i] = show((select(i, ...))) end
+  print(table.concat(parts, "\t"))
+end
+
+local function print_error(e)
+  if not errors.is(e) and type(e) == "table" and e.traceback then
+    io.stderr:write(e.message, "\n", e.traceback, "\n")
+  else
+    io.stderr:write(tostring(e), "\n")
+  end
+end
+
+local running -- the scope of the line that runs
+
+--- Ctrl-C stops the line, or throws away what is typed; other signals end the session as they end a script.
+local default_interrupted = errors.hooks.interrupted
+function errors.hooks.interrupted(number)
+  if number ~= core.signals.INT then
+    default_interrupted(number)
+  elseif running then
+    running:cancel("interrupted")
+  else
+    input.cancel()
+  end
+end
+
+--- Runs one line in a scope of its own. What it has started lives on with the session if the line went well, and is
+--- stopped with it if not.
+local function run_line(chunk)
+  local scope = scopes.open_session_scope()
+  running = scope
+  local values = table.pack(scopes.run_in(scope, chunk))
+  running = nil
+  if values[1] then
+    print_values(table.unpack(values, 2, values.n))
+  else
+    print_error(values[2])
+  end
+end
+
+return function()
+  local read, close = open_input()
+  scopes.on_session_error = print_error
+  while true do
+    local ok, chunk, problem = pcall(read_statement, read)
+    if not ok then break end -- the session is cancelled by a signal
+    if chunk then
+      run_line(chunk)
+    elseif problem then
+      io.stderr:write(problem, "\n")
+    else
+      break
+    end
+  end
+  close()
+  if not scopes.signal then print() end
+  scopes.end_sessions()
+end
