@@ -110,7 +110,8 @@ local function make_result(process, check, held_by, given_up)
     code = status and status.code, signal = status and status.signal, status = status, reason = reason,
     stdout = stdout, stderr = stderr, pid = process.pid, argv = process.argv, command = process.command,
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
-    stopped = process._stopped, held_by = held_by, truncated = cut_out or cut_err or given_up or process._reason == "limit",
+    stopped = process._stopped, held_by = held_by,
+    truncated = cut_out or cut_err or given_up or process._reason == "limit",
   }
 end
 

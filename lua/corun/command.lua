@@ -124,8 +124,8 @@ function Command:run() return M.run(self._spec) end
 function Command:capture() return M.capture(self._spec) end
 function Command:spawn() return processes.spawn(self._spec, core.scope()) end
 
---- Starts it and iterates over its output as `format` says (lines, if it says nothing). At the end a bad exit raises, unless
---- `check` is false. Breaking out of the loop stops the process. Yields.
+--- Starts it and iterates over its output as `format` says (lines, if it says nothing). At the end a bad exit raises,
+--- unless `check` is false. Breaking out of the loop stops the process. Yields.
 ---@return fun(): any
 function Command:lines()
   local spec = copy(self._spec)

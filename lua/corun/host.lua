@@ -35,7 +35,7 @@ function M.describe(e)
   local first = scopes.root._errors[1]
   if errors.is_kind(e, "cancelled") and e._by == scopes.root and first ~= nil then
     reported = first
-    return text_of(first)
+    return with_traceback(text_of(first), scopes.root_tracebacks[1])
   end
   if errors.is(e) then return text_of(e) end
   return with_traceback(tostring(e), errors.script_traceback())
@@ -53,10 +53,10 @@ end
 function M.finish(ok)
   if not ok then scopes.root:cancel("the script failed") end
   local failed = false
-  for _, e in ipairs(scopes.finish_root()) do
+  for i, e in ipairs(scopes.finish_root()) do
     if e ~= reported and not is_quiet(e) then
       failed = true
-      io.stderr:write("corun: ", text_of(e), "\n")
+      io.stderr:write("corun: ", with_traceback(text_of(e), scopes.root_tracebacks[i]), "\n")
     end
   end
   return exit_status(ok, failed)

@@ -85,7 +85,7 @@ local stage_texts = {
 }
 
 local function failure_text(plan, stage, message, interpreter, path)
-  if stage == "exec" and interpreter then return ("the interpreter named by its #! line is missing (%s)"):format(message) end
+  if interpreter then return ("the interpreter named by its #! line is missing (%s)"):format(message) end
   if stage == "exec" then return message end
   if stage == "open" then return ("cannot open '%s': %s"):format(path, message) end
   local text = stage_texts[stage] or stage
@@ -95,8 +95,12 @@ end
 
 local function raise_failure(argv, plan, stage, code, message, interpreter, action)
   local path = plan.file
-  if stage == "open" then path = plan.fds[action][2] == "file" and plan.fds[action][3] or "descriptor " .. plan.fds[action][1]
-  elseif stage == "chdir" then path = plan.cwd end
+  if stage == "open" then
+    local number, what, name = table.unpack(plan.fds[action])
+    path = what == "file" and name or "descriptor " .. number
+  elseif stage == "chdir" then
+    path = plan.cwd
+  end
   local kind = code == "ENOTSUP" and "unsupported" or "spawn"
   local what = ("cannot start %s: %s"):format(shell.quote(plan.file),
     kind == "unsupported" and ("%s: not possible with the %s spawn backend"):format(stage, core.backend)

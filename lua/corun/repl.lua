@@ -26,7 +26,18 @@ end
 --- Line input: with editing, or plain.
 local function open_input()
   local ok, problem = input.open(history_file())
-  if ok then return input.read, input.close end
+  if ok then
+    local plain_print = print
+    function print(...) -- luacheck: ignore 121
+      input.hide()
+      plain_print(...)
+      io.stdout:flush()
+    end
+    return input.read, function()
+      print = plain_print -- luacheck: ignore 121
+      input.close()
+    end
+  end
   io.stderr:write("corun: ", problem, "\n")
   return function(prompt)
     io.write(prompt)
@@ -94,6 +105,8 @@ local function run_line(chunk)
   running = nil
   if values[1] then
     print_values(table.unpack(values, 2, values.n))
+  elseif errors.is_kind(values[2], "cancelled") and values[2]._by == scope then
+    io.stderr:write("\ninterrupted\n") -- the terminal has just shown ^C
   else
     print_error(values[2])
   end

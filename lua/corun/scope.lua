@@ -1,7 +1,7 @@
 --- Scopes: who owns tasks and processes, and what a cancellation concerns.
 ---
---- A scope is opened inside another one, by a task, for the length of a call; the innermost is the task's current
---- scope. An owning scope (corun.scope, the root) waits at its end for its tasks and stops its processes; a bounding one
+--- A scope is opened inside another one, by a task, for the length of a call; the innermost is the task's current one.
+--- An owning scope (corun.scope, the root) waits at its end for its tasks and stops its processes; a bounding one
 --- (corun.timeout, move_on, shield) only limits time, and what is started in it belongs to the owning scope around.
 --- Cancellation is level-triggered: while a scope around it is cancelled (up to a shield), every blocking operation of
 --- a task raises kind "cancelled". The model is Trio's: cancel scopes and nurseries.
@@ -43,6 +43,7 @@ end
 
 local root = new(nil, true)
 M.root = root
+M.root_tracebacks = {} -- by the number of the error
 
 --- What is nobody's business but corun's own: reading for line functions, watching time limits.
 local background = new(nil, false)
@@ -252,10 +253,12 @@ end
 
 -- Ownership
 
-local function fail(scope, e)
+--- Notes an error of an owning scope and cancels it. The traceback is for an error that has none of its own.
+local function fail(scope, e, traceback)
   if scope._is_session then return M.on_session_error(e) end
   local list = scope._errors
   list[#list + 1] = e
+  if scope == root then M.root_tracebacks[#list] = traceback end
   scope:cancel(e)
 end
 M.fail = fail
@@ -351,7 +354,8 @@ end
 --- All errors of a scope as one; those that were only its own cancellation do not count.
 local function combined(list)
   if #list <= 1 then return list[1] end
-  local message = ("%d errors; the first: %s"):format(#list, errors.is(list[1]) and list[1].message or tostring(list[1]))
+  local first = errors.is(list[1]) and list[1].message or tostring(list[1])
+  local message = ("%d errors; the first: %s"):format(#list, first)
   return errors.new("group", message, { errors = list })
 end
 
@@ -380,8 +384,8 @@ local function leave(task, outer, ...)
 end
 
 --- Opens a scope, calls fn(scope, ...) and ends the scope: its tasks are waited for, its defers run, its processes are
---- stopped by their plans. The first error in it (of fn or a task) cancels the rest and is raised; several: kind "group".
---- Yields.
+--- stopped by their plans. The first error in it (of fn or a task) cancels the rest and is raised; several: kind
+--- "group". Yields.
 ---@param fn fun(scope: corun.Scope, ...): any
 ---@return any ...  what fn returns; nil and the reason if the scope cancelled itself
 function M.scope(fn, ...)
@@ -465,8 +469,10 @@ end
 
 function hooks.write_cancelled(bytes) M.written = bytes end
 
+local tracebacks = setmetatable({}, { __mode = "k" }) -- of failed tasks
+
 function hooks.task_failed(task, e)
-  if errors.is(e) and e.traceback == "" then e.traceback = errors.script_traceback(task:_thread()) end
+  if not errors.is(e) then tracebacks[task] = errors.script_traceback(task:_thread()) end
   return e
 end
 
@@ -483,7 +489,7 @@ function hooks.task_ended(task)
   count_live(-1)
   if task:_state() == "failed" then
     local _, e = task:_await()
-    if not is_cancellation(e) then fail(owner, e) end
+    if not is_cancellation(e) then fail(owner, e, tracebacks[task]) end
   end
   owner._queue:wake()
 end

@@ -13,7 +13,9 @@ local function word_of(value, what)
   local kind = math.type(value)
   if kind == "integer" then return ("%d"):format(value) end
   if kind == "float" then return value == math.floor(value) and ("%.0f"):format(value) or ("%.14g"):format(value) end
-  if type(value) ~= "string" then errors.argument("%s: a string or number expected, got %s", what, errors.show(value)) end
+  if type(value) ~= "string" then
+    errors.argument("%s: a string or number expected, got %s", what, errors.show(value))
+  end
   if value:find("\0", 1, true) then errors.argument("%s: a NUL byte in %s", what, errors.show(value)) end
   return value
 end
@@ -26,7 +28,8 @@ local function quote_value(value, what)
   return table.concat(words, " ")
 end
 
---- The arguments as words for /bin/sh, each quoted where it needs it, with spaces between. A list becomes several words.
+--- The arguments as words for /bin/sh, each quoted where it needs it, with spaces between. A list becomes several
+--- words.
 ---@param ... string|number|(string|number)[]
 ---@return string
 function M.quote(...)

@@ -183,6 +183,13 @@ static int f_cancel(lua_State *L) {
   return 0;
 }
 
+/* Before something is printed: the line that is being typed goes out of the way, and comes back at the next wait. */
+static int f_hide(lua_State *L) {
+  (void)L;
+  hide();
+  return 0;
+}
+
 static int f_close(lua_State *L) {
   (void)L;
   restore_terminal();
@@ -202,7 +209,7 @@ static int f_close(lua_State *L) {
 
 int luaopen_line_input(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"open", f_open}, {"read", f_read}, {"cancel", f_cancel}, {"close", f_close}, {NULL, NULL}};
+      {"open", f_open}, {"read", f_read}, {"cancel", f_cancel}, {"hide", f_hide}, {"close", f_close}, {NULL, NULL}};
   lua_newtable(L);
   set_functions(L, functions, runtime_of_state(L));
   return 1;

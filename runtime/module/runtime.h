@@ -52,6 +52,7 @@ struct task {
   bool cancelled;       /* its scope is: blocking operations raise */
   bool failed;          /* ended by an error, which is on top of its stack */
   bool has_joiners;
+  bool unwinding;       /* its pending __close handlers run */
   int arguments;        /* for the first resume */
 };
 
@@ -75,6 +76,7 @@ struct runtime {
   struct stack *idle;           /* schedulers left behind */
   int idle_count;
   unsigned task_ids;
+  lua_CFunction pcall, xpcall;  /* to know them in a call stack */
   void *canary;                 /* the newest one, see runtime_renew_canary */
   bool closed;
   int pid;                      /* a fork's copy of us must not touch our children */

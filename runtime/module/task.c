@@ -78,6 +78,7 @@ static void unwind(struct runtime *rt, struct task *t, int status) {
   else lua_xmove(S, t->thread, 1); /* what the __close handlers are given */
   rt->current = t;
   t->state = TASK_RUNNING;
+  t->unwinding = true;
   status = lua_resetthread(t->thread);
   rt->current = NULL;
   t->failed = true;
@@ -223,29 +224,62 @@ bool runtime_may_read(struct runtime *rt) {
   return rt->reads++ < READS_PER_TURN;
 }
 
-/* A function that runs as a to-be-closed variable's __close may finish its work though the scope is cancelled. Lua
- * does not name such calls when an error unwinds, but they can be told: the first local is the value whose
- * metatable has this very function. */
+/* A function that runs as a to-be-closed variable's __close may finish its work though the scope is cancelled: clean-up
+ * that cannot wait would be no clean-up. Lua names such a call ("metamethod", "close") when a block ends normally. When
+ * an error unwinds, the caller is the protected call itself, and there it can be told by where it stands: pcall has only
+ * `true` below the function that it calls, xpcall three values, but a __close is called above what the failed function
+ * left; and any other C function that has a main chunk among its values is the program's own protected call. */
+
+/* True where the caller's C frame holds at `index` something else than the function it has called. (A function with
+ * variable arguments is moved up by Lua and leaves itself there.) */
+static bool stands_above(lua_State *L, lua_Debug *ar, lua_Debug *caller, int index) {
+  if (!lua_getlocal(L, caller, index)) return false;
+  lua_getinfo(L, "f", ar);
+  bool other = !lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return other;
+}
+
+static bool holds_main_chunk(lua_State *L, lua_Debug *caller) {
+  bool found = false;
+  for (int i = 1; !found && lua_getlocal(L, caller, i); i++) {
+    lua_Debug ar;
+    if (lua_isfunction(L, -1) && !lua_iscfunction(L, -1)) {
+      lua_getinfo(L, ">S", &ar);
+      found = !strcmp(ar.what, "main");
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  return found;
+}
+
+static bool is_close_handler(lua_State *L, int level, lua_Debug *ar) {
+  lua_Debug caller;
+  lua_getinfo(L, "nS", ar);
+  if (ar->name && !strcmp(ar->name, "close") && !strcmp(ar->namewhat, "metamethod")) return true;
+  if (strcmp(ar->what, "Lua") || !lua_getstack(L, level + 1, &caller)) return false;
+  lua_getinfo(L, "Sf", &caller);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  if (!function) return false;
+  const struct runtime *rt = runtime_of_state(L);
+  if (function == rt->pcall) return stands_above(L, ar, &caller, 2);
+  if (function == rt->xpcall) return stands_above(L, ar, &caller, 4);
+  return holds_main_chunk(L, &caller);
+}
+
 static bool in_close_handler(lua_State *L) {
   lua_Debug ar;
-  for (int level = 0; lua_getstack(L, level, &ar); level++) {
-    if (!lua_getlocal(L, &ar, 1)) continue;
-    bool found = false;
-    if (luaL_getmetafield(L, -1, "__close") != LUA_TNIL) {
-      lua_getinfo(L, "f", &ar);
-      found = lua_rawequal(L, -1, -2);
-      lua_pop(L, 2);
-    }
-    lua_pop(L, 1);
-    if (found) return true;
-  }
+  for (int level = 0; lua_getstack(L, level, &ar); level++)
+    if (is_close_handler(L, level, &ar)) return true;
   return false;
 }
 
 /* Also where the handler calls into a coroutine of its own. */
 static bool is_closing(struct runtime *rt, lua_State *L) {
-  lua_State *thread = rt->current->thread;
-  return in_close_handler(L) || (thread != L && in_close_handler(thread));
+  struct task *t = rt->current;
+  return t->unwinding || in_close_handler(L) || (t->thread != L && in_close_handler(t->thread));
 }
 
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake) {
@@ -572,7 +606,16 @@ static const luaL_Reg timer_methods[] = {{"set", f_timer_set}, {NULL, NULL}};
 static const luaL_Reg timer_meta[] = {{"__gc", f_timer_gc}, {NULL, NULL}};
 static const luaL_Reg no_meta[] = {{NULL, NULL}};
 
+static lua_CFunction global_function(lua_State *L, const char *name) {
+  lua_getglobal(L, name);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return function;
+}
+
 void task_register(lua_State *L, struct runtime *rt) {
+  rt->pcall = global_function(L, "pcall");
+  rt->xpcall = global_function(L, "xpcall");
   make_class(L, TASK_CLASS, task_methods, task_meta, rt);
   make_class(L, QUEUE_CLASS, queue_methods, no_meta, rt);
   make_class(L, TIMER_CLASS, timer_methods, timer_meta, rt);

@@ -1,0 +1,5 @@
+std = "lua54"
+max_line_length = 120
+files["spec"] = { std = "+busted" }
+exclude_files = { "build" }
+ignore = { "212/_.*" }
