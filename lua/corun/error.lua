@@ -156,6 +156,9 @@ M.hooks = {
   deadlock_error = function()
     return M.new("deadlock", "every task waits for something that can never come")
   end,
+  argument_error = function(what, expected, value)
+    M.argument("%s: %s expected, got %s", what, expected, M.show(value))
+  end,
   library_prefix = prefix,
 }
 

@@ -286,7 +286,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   if (err) {
     failure->error = err;
     if (watch) watch_close(watch);
-    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    kill(pid, SIGKILL);
     goto reap;
   }
   child->pid = pid;
@@ -308,14 +308,17 @@ done:
 
 int spawn_signal(struct spawn_child *child, int signo) {
   if (child->reaped || child->pidfd < 0) return UV_ESRCH;
-  return syscall(SYS_pidfd_send_signal, child->pidfd, signo, NULL, 0) ? uv_translate_sys_error(errno) : 0;
+  int result = (int)syscall(SYS_pidfd_send_signal, child->pidfd, signo, NULL, 0);
+  /* Refused by a sandbox (or valgrind). The number is as good: nobody but we can reap it. */
+  if (result && errno == ENOSYS) result = kill(child->pid, signo);
+  return result ? uv_translate_sys_error(errno) : 0;
 }
 
 int spawn_signal_group(struct spawn_child *child, int signo) {
   if (child->pidfd < 0) return UV_ESRCH;
   if (!child->own_group) return spawn_signal(child, signo);
   int result = (int)syscall(SYS_pidfd_send_signal, child->pidfd, signo, NULL, PIDFD_SIGNAL_PROCESS_GROUP);
-  if (result && errno == EINVAL && signo >= 0 && signo <= SIGNALS) {
+  if (result && (errno == EINVAL || errno == ENOSYS) && signo >= 0 && signo <= SIGNALS) {
     /* Before Linux 6.9 only the number is left. While the leader is not reaped it is ours. After that it stays
      * taken as long as the group has a member; if a process has it as its pid again, the group is gone. */
     if (child->reaped && (kill(child->pid, 0) == 0 || errno != ESRCH)) return UV_ESRCH;

@@ -107,9 +107,13 @@ static int push_front(lua_State *L, struct lua_reader *r, size_t size, size_t cu
 
 /* --- by count --- */
 
-static size_t check_count(lua_State *L, int index) {
-  lua_Integer n = luaL_checkinteger(L, index);
-  luaL_argcheck(L, n >= 0, index, "number of bytes expected, 0 or more");
+static size_t check_count(lua_State *L, int index, const char *what) {
+  int is_integer;
+  lua_Integer n = lua_tointegerx(L, index, &is_integer);
+  if (!is_integer || n < 0) {
+    luaL_checkany(L, index);
+    raise_argument(L, index, what, "a number of bytes (0 or more)");
+  }
   return (size_t)n;
 }
 
@@ -137,7 +141,7 @@ static int f_read(lua_State *L) {
     lua_settop(L, 1);
     return operate(L, r, try_read_all);
   }
-  if (check_count(L, 2) == 0) {
+  if (check_count(L, 2, "read") == 0) {
     lua_pushliteral(L, "");
     return 1;
   }
@@ -165,8 +169,8 @@ static int try_read_exactly(lua_State *L, struct lua_reader *r) {
 
 static int f_read_exactly(lua_State *L) {
   struct lua_reader *r = check(L);
-  check_count(L, 2);
   lua_settop(L, 2);
+  check_count(L, 2, "read_exactly");
   return operate(L, r, try_read_exactly);
 }
 
@@ -184,7 +188,8 @@ static int try_peek(lua_State *L, struct lua_reader *r) {
 
 static int f_peek(lua_State *L) {
   struct lua_reader *r = check(L);
-  size_t n = check_count(L, 2);
+  lua_settop(L, 2);
+  size_t n = check_count(L, 2, "peek");
   if (n == 0) {
     lua_pushliteral(L, "");
     return 1;
@@ -235,18 +240,11 @@ static int try_record(lua_State *L, struct lua_reader *r) {
   return 1;
 }
 
-static int option_error(lua_State *L, const char *format, const char *name) {
-  luaL_where(L, 1);
-  lua_pushfstring(L, format, name);
-  lua_concat(L, 2);
-  return lua_error(L);
-}
-
 /* Replaces what is above `index` by flags, limit and separator, from the options table at `index` (or nil). */
 static void read_options(lua_State *L, int index, bool with_crlf) {
   lua_Integer flags = 0, limit = LINE_LIMIT;
   if (!lua_isnoneornil(L, index)) {
-    luaL_checktype(L, index, LUA_TTABLE);
+    if (!lua_istable(L, index)) raise_argument(L, index, "options", "a table");
     lua_pushnil(L);
     while (lua_next(L, index)) {
       const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
@@ -257,9 +255,9 @@ static void read_options(lua_State *L, int index, bool with_crlf) {
       } else if (!strcmp(name, "limit")) {
         int is_integer;
         limit = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || limit < 0) option_error(L, "option '%s': a number of bytes expected", name);
+        if (!is_integer || limit < 0) raise_argument(L, -1, "option 'limit'", "a number of bytes (0 or more)");
       } else {
-        option_error(L, "unknown option '%s'", name);
+        raise_argument(L, -2, "option", with_crlf ? "'keep', 'crlf' or 'limit'" : "'keep' or 'limit'");
       }
       lua_pop(L, 1);
     }
@@ -304,10 +302,10 @@ static int f_try_line(lua_State *L) {
 
 static int f_read_until(lua_State *L) {
   struct lua_reader *r = check(L);
-  size_t size;
-  const char *sep = luaL_checklstring(L, 2, &size);
-  luaL_argcheck(L, size > 0, 2, "the separator is empty");
+  size_t size = 0;
   lua_settop(L, 3);
+  const char *sep = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &size) : NULL;
+  if (!size) raise_argument(L, 2, "read_until", "a separator of one byte or more");
   read_options(L, 3, false);
   lua_remove(L, 3);
   lua_rotate(L, 2, -1); /* Reader, flags, limit, separator */
@@ -352,8 +350,9 @@ static int f_next_chunk(lua_State *L) {
 
 static int f_chunks(lua_State *L) {
   check(L);
-  lua_Integer n = luaL_optinteger(L, 2, CHUNK);
-  luaL_argcheck(L, n > 0, 2, "number of bytes expected, 1 or more");
+  int is_integer = 1;
+  lua_Integer n = lua_isnoneornil(L, 2) ? CHUNK : lua_tointegerx(L, 2, &is_integer);
+  if (!is_integer || n <= 0) raise_argument(L, 2, "chunks", "a number of bytes (1 or more)");
   lua_pushlightuserdata(L, runtime_of(L));
   lua_pushvalue(L, 1);
   lua_pushinteger(L, n);
@@ -367,7 +366,7 @@ static int f_chunks(lua_State *L) {
 static int f_capture(lua_State *L) {
   static const char *const names[] = {"error", "truncate", "spill", NULL};
   static const enum reader_overflow values[] = {READER_FAIL, READER_TRUNCATE, READER_SPILL};
-  size_t limit = check_count(L, 2);
+  size_t limit = check_count(L, 2, "capture");
   reader_capture(check_reader(L, 1), limit, values[luaL_checkoption(L, 3, "error", names)]);
   return 0;
 }

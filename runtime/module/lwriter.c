@@ -139,7 +139,8 @@ static int write_k(lua_State *L, int status, lua_KContext ctx) {
 static int f_write(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   struct lua_writer *w = check(L);
-  for (int i = lua_gettop(L); i > 1; i--) luaL_checkstring(L, i); /* numbers become strings here */
+  for (int i = lua_gettop(L); i > 1; i--) /* numbers become strings here */
+    if (!lua_tostring(L, i)) raise_argument(L, i, "write", "strings or numbers");
   task_check(rt, L);
   if (w->core.fd < 0 || w->core.ending) return raise_writer(L, w);
   if (w->stdio && rt->before_output) rt->before_output(rt);

@@ -97,6 +97,16 @@ int raise_error(lua_State *L, const char *kind, int code, const char *format, ..
   return lua_error(L);
 }
 
+int raise_argument(lua_State *L, int index, const char *what, const char *expected) {
+  index = lua_absindex(L, index);
+  runtime_push_hook(L, "argument_error");
+  lua_pushstring(L, what);
+  lua_pushstring(L, expected);
+  lua_pushvalue(L, index);
+  lua_call(L, 3, 0);
+  return 0; /* the hook has raised */
+}
+
 /* --- the end of the state --- */
 
 static void finish(struct runtime *rt, lua_State *L, const char *how) {

@@ -142,6 +142,10 @@ void runtime_renew_canary(struct runtime *rt, lua_State *L);
 /* Raises a corun.Error. `code` is a libuv error (0: none) that names the field `code`. */
 int raise_error(lua_State *L, const char *kind, int code, const char *format, ...);
 
+/* Raises an ordinary error for a wrong argument, at the line of the script that called into corun. `index` is the
+ * argument's; the message is "WHAT: EXPECTED expected, got …". */
+int raise_argument(lua_State *L, int index, const char *what, const char *expected);
+
 /* --- signals to the runtime (interrupt.c) --- */
 void interrupt_open(struct runtime *rt);
 void interrupt_close(struct runtime *rt);

@@ -1,1 +1,91 @@
-print("todo")
+#!/usr/bin/env corun
+--- Compiles corun's own C sources, several at a time, and says what each of them cost.
+---
+---   corun scripts/examples/compile.lua [-j JOBS] [CHECKOUT]
+---
+--- CHECKOUT is the directory of a corun checkout (default "."), JOBS how many compilers run at once (default: as many
+--- as there are cores). CC names the compiler. The objects are thrown away: the table at the end is the product.
+
+local corun = require "corun"
+
+local jobs, checkout = corun.capture { "nproc" }, "."
+local words = { ... }
+while #words > 0 do
+  local word = table.remove(words, 1)
+  local count = word:match("^%-j(%d*)$")
+  if count then
+    jobs = count ~= "" and count or table.remove(words, 1)
+  else
+    checkout = word
+  end
+end
+jobs = math.tointeger(tonumber(jobs))
+if not jobs or jobs < 1 then
+  io.stderr:write("usage: compile.lua [-j JOBS] [CHECKOUT]\n")
+  os.exit(2)
+end
+
+-- A command to be used again: each source adds its own words to it. There is no shell, so a path may hold spaces,
+-- quotes or a dollar sign. What is one string but means several words is taken apart here, in the open.
+local core, module = checkout .. "/runtime/core", checkout .. "/runtime/module"
+local argv = {}
+for word in (corun.env.CC or "cc"):gmatch("%S+") do argv[#argv + 1] = word end
+local compiler = corun.command(argv)
+  :args("-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-D_GNU_SOURCE", "-I" .. core, "-I" .. module)
+for flag in corun.capture({ "pkg-config", "--cflags", "lua5.4", "libuv" }):gmatch("%S+") do
+  compiler = compiler:args(flag)
+end
+
+-- spawn_libuv.c is the portable twin of spawn_native.c: a build has one of the two.
+local sources = corun.capture {
+  "find", core, module, "-name", "*.c", "!", "-name", "spawn_libuv.c", format = "lines",
+}
+table.sort(sources)
+
+local rows = {}
+
+local function compile(source, object)
+  local name = source:match("[^/]+$")
+  -- tee: what the compiler says is shown as it comes, and captured as well. timeout: when the minute is over, the
+  -- compiler and all that it has started get SIGTERM, and after a grace SIGKILL.
+  local command = compiler:args("-c", source, "-o", object):with { tee = ("[%s] "):format(name), timeout = 60 }
+  local result, e = corun.try(command.run, command)
+  -- Success and failure have the same shape: what failed carries its Result inside the Error. (A compiler that could
+  -- not be started has none.)
+  rows[#rows + 1] = { name = name, result = result or e.result }
+  if e then error(e, 0) end
+end
+
+-- The scope owns what happens in it. Its end waits for all tasks; the first error (or Ctrl-C, which cancels from
+-- outside) cancels the others, and a cancelled run stops its compiler before it raises. So after this call nothing
+-- runs any more, and the objects are gone, however it went.
+local started = corun.now()
+local _, failure = corun.try(corun.scope, function(scope)
+  local objects = corun.capture { "mktemp", "-d" }
+  scope:defer(function() corun.run { "rm", "-rf", objects } end)
+  local taken = 0 -- no lock: tasks change over only where one of them waits
+  for _ = 1, jobs do
+    scope:go(function()
+      while taken < #sources do
+        taken = taken + 1
+        compile(sources[taken], ("%s/%d.o"):format(objects, taken))
+      end
+    end)
+  end
+end)
+
+print(("%-20s %-24s %8s %8s %10s"):format("file", "status", "wall", "user", "max RSS"))
+for _, row in ipairs(rows) do
+  local result = row.result
+  if result then
+    local why = result.reason == result.status.reason and "" or result.reason .. ": " -- "timeout: signal SIGTERM"
+    print(("%-20s %-24s %6.2f s %6.2f s %6.1f MiB"):format(row.name, why .. tostring(result.status), result.duration,
+      result.usage.user_time, result.usage.max_rss / 2 ^ 20))
+  else
+    print(("%-20s not started"):format(row.name))
+  end
+end
+print(("%d of %d files in %.2f s, %d at a time"):format(#rows, #sources, corun.now() - started, jobs))
+
+-- Raised again, so that the reason is printed and the exit status is 1 (after Ctrl-C: 130).
+if failure then error(failure, 0) end
