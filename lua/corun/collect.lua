@@ -164,7 +164,7 @@ end
 
 --- The stop plan, unless one has run; its reason is the first cause.
 local function stop_for(process, reason)
-  if process._stopped_at or process.status then return end
+  if process._stopping or process._stopped_at or process.status then return end
   note_reason(process, reason)
   process:_stop(process._stop_plan)
 end
@@ -205,6 +205,8 @@ local function wait_for_all(process, call)
       due = give_up_at(process)
       if due and now >= due then return open end
       if not handle:status() and #open == 0 then due = now + 0.05 end
+    elseif process._stopping then
+      due = now + 0.05 -- somebody else stops it; a plan that does not end it wakes nobody
     else
       local limit, reason = next_limit(process)
       if limit and now >= limit then

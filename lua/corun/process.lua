@@ -75,6 +75,21 @@ function Process:__tostring()
   return ("Process %d (%s): %s"):format(self.pid, status and tostring(status) or "running", self.command)
 end
 
+-- Ended, but with members of their group left, so that their scope still holds them. Nothing tells when such a group
+-- gets empty: each start looks at the oldest two, so that they do not pile up in a long-lived scope.
+local lingering = {}
+
+local function let_go_of_lingering()
+  for _ = 1, math.min(2, #lingering) do
+    local process = table.remove(lingering, 1)
+    if not process._handle:signal_tree(0) then
+      process._home._processes[process] = nil
+    elseif process._home._processes[process] then
+      lingering[#lingering + 1] = process
+    end
+  end
+end
+
 -- Starting
 
 local stage_texts = {
@@ -182,10 +197,11 @@ M.feed = feed
 
 --- The time limits of a process that nobody collects.
 local function watch_limits(self)
-  scopes.go_background(self._home, function()
-    if not collector.wait_for_limit(self) then return end
-    self:_stop(self._stop_plan)
+  local _, scope = scopes.go_background(self._home, function()
+    local ok, expired = pcall(collector.wait_for_limit, self)
+    if ok and expired then self:_stop(self._stop_plan) end
   end)
+  self._limit_watch = scope
 end
 
 local function attach(self, streams)
@@ -219,6 +235,7 @@ end
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
+  if lingering[1] then let_go_of_lingering() end
   if options.idle_timeout and not (options.stdout == "pipe" or options.stderr == "pipe"
       or type(options.stdout) == "function" or type(options.stderr) == "function") then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
@@ -377,7 +394,11 @@ end
 
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
-  if not (self._own_group and self._handle:signal_tree(0)) then self._home._processes[self] = nil end
+  if self._own_group and self._handle:signal_tree(0) then
+    lingering[#lingering + 1] = self
+  else
+    self._home._processes[self] = nil
+  end
 end
 
 --- Runs the stop plan on the tree and waits. One that has ended, with nothing left of its group, is left alone.
@@ -485,6 +506,7 @@ end
 function Process:communicate(input, seconds)
   handle_of(self, "communicate")
   local deadline = deadline_of(seconds, "communicate")
+  if self._limit_watch then self._limit_watch:cancel() end -- from now on the limits are watched here
   if input ~= nil then
     if type(input) ~= "string" and type(input) ~= "function" then
       errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))

@@ -57,12 +57,7 @@ local function wait_for_end(process, seconds)
   return true
 end
 
---- Runs the plan on the tree of a process until nothing of it is left. Each step that ran is noted in
---- process._stopped. Yields; call it shielded. True if the tree is gone.
----@param process corun.Process
----@param plan table  checked steps: {number, seconds, name}
----@return boolean
-function M.run(process, plan)
+local function run_steps(process, plan)
   local handle = process._handle
   local stopped = process._stopped or {}
   process._stopped = stopped
@@ -75,8 +70,20 @@ function M.run(process, plan)
     if number ~= KILL and number ~= STOP and number ~= CONT then handle:signal_tree(CONT) end
     wait_for_end(process, i == #plan and math.max(step[2], LAST_WAIT) or step[2])
   end
-  process._stopped_at = core.now()
   return not is_alive(process)
+end
+
+--- Runs the plan on the tree of a process until nothing of it is left. Each step that ran is noted in
+--- process._stopped. Yields; call it shielded. True if the tree is gone.
+---@param process corun.Process
+---@param plan table  checked steps: {number, seconds, name}
+---@return boolean
+function M.run(process, plan)
+  process._stopping = true
+  local gone = run_steps(process, plan)
+  process._stopping = nil
+  process._stopped_at = core.now()
+  return gone
 end
 
 return M

@@ -1,6 +1,7 @@
 /* What the spawn backends share. */
 #include "spawn.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +26,7 @@ const char *spawn_stage_name(enum spawn_stage stage) {
 
 struct rlimit spawn_original_nofile;
 
-void spawn_prepare_process(void) {
-  static bool done;
-  if (done) return;
-  done = true;
+static void prepare_process(void) {
   if (!getrlimit(RLIMIT_NOFILE, &spawn_original_nofile)) {
     struct rlimit raised = spawn_original_nofile;
     raised.rlim_cur = raised.rlim_max;
@@ -40,6 +38,11 @@ void spawn_prepare_process(void) {
     struct sigaction fresh = {.sa_handler = SIG_DFL};
     sigaction(SIGCHLD, &fresh, NULL);
   }
+}
+
+void spawn_prepare_process(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, prepare_process);
 }
 
 int spawn_candidates(const char *name, const char *path, char **out) {

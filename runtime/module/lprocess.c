@@ -36,6 +36,8 @@ struct process *test_process(lua_State *L, int index) { return luaL_testudata(L,
 struct scratch {
   int *close_fds; /* descriptors that are the child's alone */
   size_t close_count;
+  struct reader *moved; /* a Reader whose descriptor the child was to get, as close_fds[moved_at] */
+  size_t moved_at;
   struct spawn_fd *fds;
   char **argv, **envp;
   struct spawn_limit *limits;
@@ -155,6 +157,23 @@ static int make_pipe(lua_State *L, struct runtime *rt, struct scratch *s, int st
   return err ? err : s->close_fds[s->close_count - 1];
 }
 
+/* A start that failed gives a moved Reader its descriptor back. */
+static void restore_reader(struct runtime *rt, struct scratch *s) {
+  if (!s->moved) return;
+  int fd = s->close_fds[s->moved_at];
+  s->close_fds[s->moved_at] = -1;
+  reader_open(s->moved, &rt->loop, fd);
+}
+
+static int move_reader(struct scratch *s, struct reader *r) {
+  int fd = keep_for_child(s, reader_detach(r));
+  if (fd >= 0) {
+    s->moved = r;
+    s->moved_at = s->close_count - 1;
+  }
+  return fd;
+}
+
 /* A Writer's descriptor does not block, and a child would not expect that: it gets a description of its own. */
 static int share_writer(struct scratch *s, struct writer *w) {
   if (w->fd < 0) return UV_EPIPE;
@@ -182,7 +201,7 @@ static int take_action(lua_State *L, struct runtime *rt, struct scratch *s, int 
     return fileno(stream->f);
   }
   if (!strcmp(kind, "writer")) return share_writer(s, check_writer(L, -1));
-  if (!strcmp(kind, "reader")) return keep_for_child(s, reader_detach(check_reader(L, -1)));
+  if (!strcmp(kind, "reader")) return move_reader(s, check_reader(L, -1));
   if (!strcmp(kind, "same")) {
     int other = (int)lua_tointeger(L, -1);
     for (size_t i = 0; i < done_count; i++)
@@ -311,6 +330,7 @@ static int f_start(lua_State *L) {
   lua_Integer failed = 0;
   int err = read_fds(L, rt, s, &q, 4, &failed);
   if (err) {
+    restore_reader(rt, s);
     lua_pushcfunction(L, f_scratch_gc);
     lua_pushvalue(L, 5);
     lua_call(L, 1, 0);
@@ -321,6 +341,7 @@ static int f_start(lua_State *L) {
   if (boolean_field(L, 1, "shares_output")) fflush(NULL); /* what we printed comes before what the child prints */
   struct spawn_failure failure;
   err = process_start(&p->core, &q, &failure);
+  if (err) restore_reader(rt, s);
   lua_pushcfunction(L, f_scratch_gc);
   lua_pushvalue(L, 5);
   lua_call(L, 1, 0);
