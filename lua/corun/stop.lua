@@ -6,8 +6,8 @@ local M = {}
 
 local TERM, KILL, CONT, STOP = core.signals.TERM, core.signals.KILL, core.signals.CONT, core.signals.STOP
 
---- How long the end is waited for after the last step: SIGKILL works at once, but for a process in a system call that
---- cannot be interrupted.
+--- How long the end is waited for after the plan: SIGKILL works at once, but for a process in a system call that cannot
+--- be interrupted.
 local LAST_WAIT = 1
 
 ---@param grace number?  seconds between TERM and KILL, default 5
@@ -61,16 +61,17 @@ local function run_steps(process, plan)
   local handle = process._handle
   local stopped = process._stopped or {}
   process._stopped = stopped
-  for i, step in ipairs(plan) do
+  for _, step in ipairs(plan) do
     if not is_alive(process) then return true end
     local number = step[1]
     handle:signal_tree(number)
     stopped[#stopped + 1] = step[3]
     -- A stopped process sees no signal but KILL until it goes on.
     if number ~= KILL and number ~= STOP and number ~= CONT then handle:signal_tree(CONT) end
-    wait_for_end(process, i == #plan and math.max(step[2], LAST_WAIT) or step[2])
+    if wait_for_end(process, step[2]) then return true end
   end
-  return not is_alive(process)
+  process._stopped_at = core.now()
+  return wait_for_end(process, LAST_WAIT)
 end
 
 --- Runs the plan on the tree of a process until nothing of it is left. Each step that ran is noted in
@@ -82,7 +83,7 @@ function M.run(process, plan)
   process._stopping = true
   local gone = run_steps(process, plan)
   process._stopping = nil
-  process._stopped_at = core.now()
+  process._stopped_at = process._stopped_at or core.now()
   return gone
 end
 
