@@ -7,10 +7,17 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HAVE_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define HAVE_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define HAVE_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define HAVE_TSAN 1
 #endif
+#endif
+#ifdef HAVE_TSAN
+#include <sanitizer/tsan_interface.h>
 #endif
 #ifdef HAVE_ASAN
 #include <sanitizer/common_interface_defs.h>
@@ -134,6 +141,11 @@ void stack_switch(struct stack *from, struct stack *to) {
 #ifdef HAVE_ASAN
   __sanitizer_start_switch_fiber(&from->sanitizer, to->bottom, to->extent);
 #endif
+#ifdef HAVE_TSAN
+  from->sanitizer = __tsan_get_current_fiber();
+  if (!to->sanitizer) to->sanitizer = __tsan_create_fiber(0);
+  __tsan_switch_to_fiber(to->sanitizer, 0);
+#endif
   swap(from, to);
   arrive(from);
 }
@@ -176,6 +188,9 @@ void stack_free(struct stack *stack) {
   if (!stack) return;
 #ifdef HAVE_ASAN
   if (stack->sp) __lsan_unregister_root_region(stack->bottom, stack->extent);
+#endif
+#ifdef HAVE_TSAN
+  if (stack->sanitizer) __tsan_destroy_fiber(stack->sanitizer);
 #endif
 #ifdef VALGRIND_STACK_REGISTER
   VALGRIND_STACK_DEREGISTER(stack->valgrind);

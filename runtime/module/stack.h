@@ -20,7 +20,7 @@ struct stack {
   void (*entry)(void *);
   void *arg;
   struct stack *next; /* for its owner's lists */
-  void *sanitizer;    /* what AddressSanitizer keeps of a stack that is left */
+  void *sanitizer;    /* what a sanitizer keeps of a stack that is left */
   const void *bottom; /* its extent, for the same */
   size_t extent;
   unsigned valgrind;
