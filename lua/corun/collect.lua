@@ -110,7 +110,7 @@ local function make_result(process, check, held_by, given_up)
     code = status and status.code, signal = status and status.signal, status = status, reason = reason,
     stdout = stdout, stderr = stderr, pid = process.pid, argv = process.argv, command = process.command,
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
-    stopped = process._stopped, held_by = held_by,
+    stopped = process._stopped, held_by = held_by, _was_shown = process._options.tee and true or nil,
     truncated = cut_out or cut_err or given_up or process._reason == "limit",
   }
 end
@@ -179,10 +179,12 @@ local function give_up_at(process)
   return math.max(ended, last_activity(process, readers_of(process))) + (linger or LINGER)
 end
 
+--- The Readers that are not at their end. One that went over its limit reads no further and counts as done.
 local function unfinished(readers)
   local open = {}
   for _, reader in ipairs(readers) do
-    if not reader:_status() then open[#open + 1] = reader end
+    local ended, over = reader:_status()
+    if not ended and not over then open[#open + 1] = reader end
   end
   return open
 end
@@ -229,7 +231,9 @@ end
 local function finish(process, call, open)
   local held_by = #open > 0 and holders_of(open) or nil
   local result = make_result(process, call.check, held_by, #open > 0)
-  for _, reader in ipairs(open) do reader:close() end
+  for _, reader in ipairs(readers_of(process)) do
+    if not reader:_status() then reader:close() end
+  end
   return result
 end
 

@@ -78,6 +78,7 @@ function M.new(kind, message, fields)
     local where = core.where(prefix)
     e.where = where ~= "" and where or nil
   end
+  e.where = e.where or nil
   e.traceback = e.traceback or script_traceback()
   return setmetatable(e, Error)
 end
@@ -120,7 +121,7 @@ end
 function Error:__tostring()
   local parts = { self.where and self.where .. " " .. self.message or self.message }
   local result = self.result
-  if result then
+  if result and not result._was_shown then
     for _, line in ipairs(last_lines(rawget(result, "stderr"), 10)) do parts[#parts + 1] = "  stderr: " .. line end
   end
   if self.errors then
@@ -135,7 +136,7 @@ local function tried(ok, ...)
   if ok then return ... end
   local e = ...
   if M.is(e) then return nil, e end
-  return nil, M.new("error", tostring(e), { value = e })
+  return nil, M.new("error", tostring(e), { value = e, where = false })
 end
 
 --- Calls fn(...) and returns what it returns, or nil and the Error. What was raised and is no Error (a message of

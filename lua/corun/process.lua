@@ -51,7 +51,7 @@ function getters.status(self)
   if not self._handle then return nil end
   local ended, code, signo, core_dumped, unknown = self._handle:status()
   if not ended then return nil end
-  local status = results.status(code, signo, core_dumped, unknown)
+  local status = results.status(code, signo, core_dumped, unknown, self._reason)
   rawset(self, "status", status)
   return status
 end

@@ -11,7 +11,8 @@ local M = {}
 ---@field signal string?         "SIGKILL", "SIGRTMIN+2"
 ---@field signo integer?
 ---@field core_dumped boolean
----@field reason "exit"|"signal"|"unknown"  "unknown": somebody else took the status
+---@field reason "exit"|"signal"|"unknown"|"timeout"|"idle"|"limit"|"cancelled"  the first cause of the end; "unknown":
+---somebody else took the status
 local Status = {}
 Status.__index = Status
 Status.__name = "corun.Status"
@@ -22,11 +23,11 @@ function Status:__tostring()
   return "ended with an unknown status"
 end
 
---- From the values of the core's process:status().
-function M.status(code, signo, core_dumped, unknown)
+--- From the values of the core's process:status(); `stopped_for` is why corun stopped the process, if it did.
+function M.status(code, signo, core_dumped, unknown, stopped_for)
   return setmetatable({
     ok = code == 0, code = code, signal = signo and signals.name(signo), signo = signo,
-    core_dumped = core_dumped, reason = unknown and "unknown" or signo and "signal" or "exit",
+    core_dumped = core_dumped, reason = stopped_for or unknown and "unknown" or signo and "signal" or "exit",
   }, Status)
 end
 

@@ -528,9 +528,20 @@ function M.finish_root()
   return unseen
 end
 
-function hooks.finish(how)
+--- `scope` is where the task stood that ends it all; it will not go on, so its scopes are ended for it (the
+--- to-be-closed variables of its functions are lost, as in every os.exit).
+function hooks.finish(how, scope)
   if root._ended then return end
   if how == "exit" then root:cancel("exit") end
+  enter(core.current(), root)
+  while scope and scope ~= root do
+    if scope._tasks and not scope._ended then
+      scope:cancel("exit")
+      pcall(join, scope)
+    end
+    close(scope)
+    scope = scope._parent
+  end
   local seen = #root._errors
   local unseen = M.finish_root()
   for i = seen + 1, #unseen do io.stderr:write("corun: ", tostring(unseen[i]), "\n") end

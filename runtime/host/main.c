@@ -25,7 +25,9 @@ static int load_embedded(lua_State *L, const struct embedded *source) {
   /* "=[corun]/process.lua": no file of that name exists, and every source begins the same */
   const char *name = strncmp(source->name, "corun.", 6) ? source->name : source->name + 6;
   const char *chunk = lua_pushfstring(L, "=[corun]/%s.lua", name);
-  int status = luaL_loadbufferx(L, source->source, source->size, chunk, "t");
+  const char *text = source->source;
+  if (*text == '#') text += strcspn(text, "\n"); /* as luaL_loadfile does for "#!" */
+  int status = luaL_loadbufferx(L, text, source->size - (size_t)(text - source->source), chunk, "t");
   lua_remove(L, -2);
   return status;
 }

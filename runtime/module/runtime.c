@@ -110,10 +110,13 @@ int raise_argument(lua_State *L, int index, const char *what, const char *expect
 /* --- the end of the state --- */
 
 static void finish(struct runtime *rt, lua_State *L, const char *how) {
-  task_become_root(rt);
   runtime_push_hook(L, "finish");
   lua_pushstring(L, how);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, rt->current ? rt->current : rt->root);
+  lua_getiuservalue(L, -1, 2); /* its scope */
+  lua_remove(L, -2);
+  task_become_root(rt);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
     fprintf(stderr, "corun: %s\n", luaL_tolstring(L, -1, NULL));
     lua_pop(L, 2);
   }

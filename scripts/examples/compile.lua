@@ -25,8 +25,8 @@ if not jobs or jobs < 1 then
   os.exit(2)
 end
 
--- A command to be used again: each source adds its own words to it. There is no shell, so a path may hold spaces,
--- quotes or a dollar sign. What is one string but means several words is taken apart here, in the open.
+-- A command to be used again: each source adds its own words to it. There is no shell, so a path may hold spaces or a
+-- dollar sign; one string that means several words is taken apart here, in the open.
 local core, module = checkout .. "/runtime/core", checkout .. "/runtime/module"
 local argv = {}
 for word in (corun.env.CC or "cc"):gmatch("%S+") do argv[#argv + 1] = word end
@@ -50,15 +50,14 @@ local function compile(source, object)
   -- compiler and all that it has started get SIGTERM, and after a grace SIGKILL.
   local command = compiler:args("-c", source, "-o", object):with { tee = ("[%s] "):format(name), timeout = 60 }
   local result, e = corun.try(command.run, command)
-  -- Success and failure have the same shape: what failed carries its Result inside the Error. (A compiler that could
-  -- not be started has none.)
+  -- What failed carries its Result inside the Error, in the same shape (but for a compiler that could not start).
   rows[#rows + 1] = { name = name, result = result or e.result }
   if e then error(e, 0) end
 end
 
--- The scope owns what happens in it. Its end waits for all tasks; the first error (or Ctrl-C, which cancels from
--- outside) cancels the others, and a cancelled run stops its compiler before it raises. So after this call nothing
--- runs any more, and the objects are gone, however it went.
+-- The scope owns what happens in it. Its end waits for all tasks; the first error (or Ctrl-C, from outside) cancels the
+-- others, and a cancelled run stops its compiler before it raises. So after this call nothing runs any more, and the
+-- objects are gone, however it went.
 local started = corun.now()
 local _, failure = corun.try(corun.scope, function(scope)
   local objects = corun.capture { "mktemp", "-d" }
@@ -74,16 +73,20 @@ local _, failure = corun.try(corun.scope, function(scope)
   end
 end)
 
-print(("%-20s %-24s %8s %8s %10s"):format("file", "status", "wall", "user", "max RSS"))
+local function in_words(result)
+  if not result then return "not started" end
+  if result.reason == result.status.reason then return tostring(result.status) end
+  return ("%s: %s"):format(result.reason, result.status) -- "timeout: signal SIGTERM"
+end
+
+local function cell(format, value) return value and format:format(value) or "-" end
+
+local ROW = "%-20s %-25s %8s %8s %10s"
+print(ROW:format("file", "status", "wall", "user", "max RSS"))
 for _, row in ipairs(rows) do
-  local result = row.result
-  if result then
-    local why = result.reason == result.status.reason and "" or result.reason .. ": " -- "timeout: signal SIGTERM"
-    print(("%-20s %-24s %6.2f s %6.2f s %6.1f MiB"):format(row.name, why .. tostring(result.status), result.duration,
-      result.usage.user_time, result.usage.max_rss / 2 ^ 20))
-  else
-    print(("%-20s not started"):format(row.name))
-  end
+  local usage = row.result and row.result.usage or {} -- nil where the system does not tell
+  print(ROW:format(row.name, in_words(row.result), cell("%.2f s", row.result and row.result.duration),
+    cell("%.2f s", usage.user_time), cell("%.1f MiB", usage.max_rss and usage.max_rss / 2 ^ 20)))
 end
 print(("%d of %d files in %.2f s, %d at a time"):format(#rows, #sources, corun.now() - started, jobs))
 

@@ -84,5 +84,5 @@ corun.scope(function(scope)
   for line in server:stream_stderr() do
     if line:find('"GET ') then requests = requests + 1 end
   end
-  print(("stopped (%s) after %d requests, %.0f MiB at most"):format(status, requests, server:usage().max_rss / 2 ^ 20))
+  print(("stopped (%s) after %d requests and %.1f s"):format(status, requests, server.duration))
 end)
