@@ -11,6 +11,7 @@ local M = {}
 local LIMIT = 64 * 1024 * 1024
 local LINGER = 5
 local LINGER_AFTER_STOP = 1
+local POLL = 0.05
 
 local function earliest(a, b)
   if not a then return b end
@@ -40,10 +41,11 @@ local function last_activity(process, readers)
 end
 
 --- When the next time limit is due, and which: the time, "timeout" or "idle".
-local function next_limit(process)
+local function next_limit(process, has_ended)
   local options = process._options
   local total = options.timeout and process._handle:times() + options.timeout
-  local idle = options.idle_timeout and last_activity(process, watched(process)) + options.idle_timeout
+  local idle = options.idle_timeout and not has_ended
+    and last_activity(process, watched(process)) + options.idle_timeout
   if idle and (not total or idle < total) then return idle, "idle" end
   return total, "timeout"
 end
@@ -86,9 +88,9 @@ end
 --- What a Reader has captured: a string, or a Reader where it spilled; and whether that is not all.
 local function captured(reader)
   if not reader then return nil, false end
-  local _, _, _, omitted, _, _, spilled = reader:_status()
-  if spilled then return reader:_spilled(), false end
-  return reader:_captured(), omitted > 0
+  if select(7, reader:_status()) then return reader:_spilled(), false end
+  local text = reader:_captured()
+  return text, select(4, reader:_status()) > 0
 end
 
 local function is_good(status, check)
@@ -118,8 +120,16 @@ end
 local function apply_format(process, result)
   local format = process._options.format
   if not format or format == "bytes" or type(result.stdout) ~= "string" then return result end
-  result._text = result.stdout
-  result.stdout = formats.decode(format, result.stdout)
+  local ok, decoded = pcall(formats.decode, format, result.stdout)
+  if ok then
+    result._text, result.stdout = result.stdout, decoded
+  elseif result.ok then
+    if errors.is(decoded) then
+      decoded.message = ("%s: %s"):format(result.command, decoded.message)
+      decoded.result = result
+    end
+    error(decoded, 0)
+  end -- what a failed command printed stays as it is
   return result
 end
 
@@ -162,9 +172,9 @@ local function overflowed(process)
   end
 end
 
---- The stop plan, unless one has run; its reason is the first cause.
+--- The stop plan, unless one runs or has run; its reason is the first cause.
 local function stop_for(process, reason)
-  if process._stopping or process._stopped_at or process.status then return end
+  if process._stopping or process._stopped_at then return end
   note_reason(process, reason)
   process:_stop(process._stop_plan)
 end
@@ -201,28 +211,34 @@ local function wait_for_all(process, call)
       stop_for(process, "limit")
     end
     local now, open = core.now(), unfinished(readers)
+    local ended = handle:status()
+    if ended and #open == 0 then return open end
     local due
-    if handle:status() or process._stopped_at then
-      if #open == 0 and handle:status() then return open end
-      due = give_up_at(process)
-      if due and now >= due then return open end
-      if not handle:status() and #open == 0 then due = now + 0.05 end
-    elseif process._stopping then
-      due = now + 0.05 -- somebody else stops it; a plan that does not end it wakes nobody
+    if process._stopping then
+      due = now + POLL -- somebody else stops it; a plan that does not end it wakes nobody
     else
-      local limit, reason = next_limit(process)
-      if limit and now >= limit then
-        stop_for(process, reason)
-        goto continue
+      if ended or process._stopped_at then
+        due = give_up_at(process)
+        if due and now >= due then return open end
       end
-      due = limit
+      if process._stopped_at then
+        due = earliest(due, now + POLL)
+      else
+        -- Also after the exit: what holds the pipe open belongs to the command's life. The silence is linger's then.
+        local limit, reason = next_limit(process, ended)
+        if limit and now >= limit then
+          stop_for(process, reason)
+          goto continue
+        end
+        due = earliest(due, limit)
+      end
     end
     if call.deadline and now >= call.deadline then
       error(errors.new("timeout", ("%s: not done after %g s"):format(process.command, call.seconds),
         { seconds = call.seconds }), 0)
     end
     due = earliest(due, call.deadline)
-    local first = not handle:status() and handle or nil
+    local first = not ended and handle or nil
     core.wait_any(due and math.max(0, due - now), first, table.unpack(open))
     ::continue::
   end
@@ -242,7 +258,7 @@ end
 local function cancelled(process, call, e)
   local had_ended = process.status ~= nil
   return scopes.shield(function()
-    stop_for(process, "cancelled")
+    if not had_ended then stop_for(process, "cancelled") end
     process._stopped_at = process._stopped_at or core.now() -- what others hold open is not waited for any more
     local result = finish(process, call, wait_for_all(process, {}))
     if had_ended then return result end
@@ -252,7 +268,7 @@ local function cancelled(process, call, e)
 end
 
 --- Collects a process. `call` may hold: deadline and seconds (of the caller: kind "timeout", the process is left
---- alone), check, owned (the process is run's: a cancellation stops it).
+--- alone), check, raw (no format), owned (the process is run's: a cancellation stops it).
 ---@return corun.Result
 function M.collect(process, call)
   start_capture(process)
@@ -266,7 +282,7 @@ function M.collect(process, call)
     error(open, 0)
   end
   if not result.ok and call.check then error(error_of(process, result), 0) end
-  return apply_format(process, result)
+  return call.raw and result or apply_format(process, result)
 end
 
 -- Both outputs, line by line

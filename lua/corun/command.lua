@@ -70,6 +70,7 @@ function M.which(name)
   if type(name) ~= "string" or name == "" then
     errors.argument("which: a program's name expected, got %s", errors.show(name))
   end
+  if name:find("\0", 1, true) then errors.argument("which: a NUL byte in %s", errors.show(name)) end
   return core.which(name, os.getenv("PATH"))
 end
 
@@ -79,21 +80,28 @@ local Command = {}
 Command.__index = Command
 Command.__name = "corun.Command"
 
+--- A copy, with the plain tables in it (env, check, a file's, …), so that later changes of theirs do not matter.
 local function copy(spec)
   local new = {}
-  for key, value in pairs(spec) do new[key] = value end
+  for key, value in pairs(spec) do
+    new[key] = type(value) == "table" and not getmetatable(value) and copy(value) or value
+  end
   return new
 end
 
 local function make(spec)
-  return setmetatable({ _spec = spec }, Command)
+  return setmetatable({ _spec = copy(spec) }, Command)
+end
+
+function Command.__newindex(_, name)
+  errors.argument("a Command does not change: no assignment to %s; use :with{…}", errors.show(name))
 end
 
 ---@param spec corun.Spec
 ---@return corun.Command
 function M.command(spec)
   specs.check(spec, "command")
-  return make(copy(spec))
+  return make(spec)
 end
 
 --- The same command with other options.
@@ -115,7 +123,7 @@ end
 ---@return corun.Command
 function Command:args(...)
   local spec = copy(self._spec)
-  for i = 1, select("#", ...) do spec[#spec + 1] = (select(i, ...)) end
+  for i = 1, select("#", ...) do spec[#spec + 1] = shell.word_of((select(i, ...)), "args: argument " .. i) end
   specs.check(spec, "args")
   return make(spec)
 end
@@ -138,7 +146,7 @@ function Command:lines()
     if item ~= nil then return item end
     local check = spec.check
     if check == nil then check = true end
-    collector.collect(process, { check = check, owned = true })
+    collector.collect(process, { check = check, owned = true, raw = true })
     return nil
   end, nil, nil, process
 end

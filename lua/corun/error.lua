@@ -144,6 +144,8 @@ end
 ---@param fn function
 ---@return any ...
 function M.try(fn, ...)
+  local callable = type(fn) == "function" or getmetatable(fn) and getmetatable(fn).__call
+  if not callable then M.argument("try: a function expected, got %s", M.show(fn)) end
   return tried(pcall(fn, ...))
 end
 

@@ -8,6 +8,7 @@ local scopes = require "corun.scope"
 local shell = require "corun.shell"
 local signals = require "corun.signals"
 local specs = require "corun.spec"
+local stdio = require "corun.stdio"
 local stop = require "corun.stop"
 
 local M = {}
@@ -76,16 +77,31 @@ function Process:__tostring()
 end
 
 -- Ended, but with members of their group left, so that their scope still holds them. Nothing tells when such a group
--- gets empty: each start looks at the oldest two, so that they do not pile up in a long-lived scope.
-local lingering = {}
+-- gets empty: each start looks at the two that waited longest, so that they do not pile up in a long-lived scope.
+local lingering = { first = 1, last = 0 }
+
+local function linger(process)
+  lingering.last = lingering.last + 1
+  lingering[lingering.last] = process
+  process._lingers = lingering.last
+end
+
+--- Nothing of it is left: its scope and its descriptor let it go.
+function Process:_let_go()
+  self._home._processes[self] = nil
+  if self._lingers then lingering[self._lingers] = nil end
+  self._handle:release()
+end
 
 local function let_go_of_lingering()
-  for _ = 1, math.min(2, #lingering) do
-    local process = table.remove(lingering, 1)
-    if not process._handle:signal_tree(0) then
-      process._home._processes[process] = nil
-    elseif process._home._processes[process] then
-      lingering[#lingering + 1] = process
+  local stop_at = math.min(lingering.first + 1, lingering.last)
+  while lingering.first <= stop_at do
+    local process = lingering[lingering.first]
+    lingering[lingering.first] = nil
+    lingering.first = lingering.first + 1
+    if process then
+      process._lingers = nil
+      if process._handle:signal_tree(0) then linger(process) else process:_let_go() end
     end
   end
 end
@@ -174,6 +190,7 @@ local small_input = 65536 -- goes into the pipe and the Writer's queue without w
 --- Feeds `input` to stdin, then EOF. A child that closes its stdin early has read what it wanted.
 local function feed(process, input)
   local writer = process.stdin
+  process._fed = true
   if not writer then errors.argument("input: stdin is no pipe") end
   if type(input) == "string" and #input <= small_input then
     local ok, e = pcall(writer.write, writer, input)
@@ -218,28 +235,45 @@ local function attach(self, streams)
   self.fds = fds or {}
   self._readers = {}
   if options.tee then
-    local stdio = require "corun.stdio"
     if self.stdout then tee(self, self.stdout, stdio.stdout, options.tee) end
     if self.stderr then tee(self, self.stderr, stdio.stderr, options.tee) end
   end
-  for name, reader in pairs { stdout = self.stdout, stderr = self.stderr } do
-    if type(options[name]) == "function" then
-      read_lines_with(self, reader, options[name])
-      self[name] = nil
-      self._silent = self._silent or {}
-      table.insert(self._silent, reader)
+  local function hand_to_function(reader, fn)
+    if type(fn) ~= "function" then return false end
+    read_lines_with(self, reader, fn)
+    self._silent = self._silent or {}
+    table.insert(self._silent, reader)
+    return true
+  end
+  if hand_to_function(self.stdout, options.stdout) then self.stdout = nil end
+  if hand_to_function(self.stderr, options.stderr) then self.stderr = nil end
+  for number, value in pairs(options.fds or {}) do
+    if hand_to_function(self.fds[number], value) then self.fds[number] = nil end
+  end
+end
+
+--- What we have queued for an output comes before what the child writes to it.
+local function flush_shared(options, plan)
+  if plan.shares_output then
+    for _, name in ipairs { "stdout", "stderr" } do
+      local writer = rawget(stdio, name)
+      if writer then writer:drain() end
     end
+  end
+  for _, name in ipairs { "stdout", "stderr" } do
+    if getmetatable(options[name]) == core.Writer then options[name]:drain() end
   end
 end
 
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
-  if lingering[1] then let_go_of_lingering() end
+  if lingering.last >= lingering.first then let_go_of_lingering() end
   if options.idle_timeout and not (options.stdout == "pipe" or options.stderr == "pipe"
       or type(options.stdout) == "function" or type(options.stderr) == "function") then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
+  flush_shared(options, plan)
   self.argv = options.argv
   self._options = options
   self._home = scope._home
@@ -387,6 +421,7 @@ end
 --- What the end of its scope does to it: stopped, reaped, streams closed.
 function Process:_end_of_scope()
   if stop.is_alive(self) then stop.run(self, stop.with_kill(self._stop_plan)) end
+  if self.status then self:_let_go() end
   self._home._processes[self] = nil
   end_readers(self)
   close_streams(self)
@@ -395,9 +430,9 @@ end
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
   if self._own_group and self._handle:signal_tree(0) then
-    lingering[#lingering + 1] = self
+    linger(self)
   else
-    self._home._processes[self] = nil
+    self:_let_go()
   end
 end
 
@@ -512,7 +547,7 @@ function Process:communicate(input, seconds)
       errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))
     end
     feed(self, input)
-  elseif self.stdin and self._options.input == nil then
+  elseif self.stdin and not self._fed then
     self.stdin:write_eof()
   end
   return collector.collect(self, { deadline = deadline, seconds = seconds, check = self._options.check or false })

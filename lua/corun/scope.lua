@@ -146,7 +146,9 @@ end
 --- Opens a scope of the current task in its current one.
 local function open(owning)
   base_of(core.current())
-  return new(core.scope(), owning)
+  local scope = new(core.scope(), owning)
+  scope._depth = core.closing_depth()
+  return scope
 end
 
 --- Cancels one task alone.
@@ -456,8 +458,11 @@ end
 
 local hooks = errors.hooks
 
-function hooks.cancelled_error()
+--- What a blocking operation raises in a cancelled scope. A __close handler is clean-up, which may wait: inside of one
+--- (`depth` counts them) only scopes that were opened in it count.
+function hooks.cancelled_error(depth)
   local by = cancelled_by(core.scope())
+  if depth > (by and by._depth or 0) then return nil end
   local reason = by and by._cancelled.reason
   local message = "cancelled"
   if by and by._cancelled.expired then message = "cancelled: the deadline of the scope has passed"

@@ -85,7 +85,7 @@ end
 
 local function id_of(value, name, look_up)
   if type(value) == "string" then
-    local id, primary = look_up(value)
+    local id, primary = look_up(text(value, name))
     if not id then argument("option '%s': there is no '%s' on this system", name, value) end
     return id, primary
   end
@@ -178,7 +178,7 @@ local stdio_words = {
   stdin = { pipe = true, null = true, inherit = true },
   stdout = { pipe = true, null = true, inherit = true, stderr = true },
   stderr = { pipe = true, null = true, inherit = true, stdout = true },
-  fds = { output = true, input = true, null = true },
+  fds = { output = true, input = true, null = true, inherit = true, stdout = true, stderr = true },
 }
 
 local file_fields = { file = true, append = true, mode = true, read = true }
@@ -191,6 +191,8 @@ local function file(value, name)
     argument("option '%s': {file = path} expected, got file = %s", name, show(value.file))
   end
   if value.mode ~= nil then octal(value.mode, name .. ".mode") end
+  if value.append ~= nil then boolean(value.append, name .. ".append") end
+  if value.read ~= nil then boolean(value.read, name .. ".read") end
   return value
 end
 
@@ -205,13 +207,13 @@ local function stdio(value, name, words)
   end
   if name == "stdin" and is_class(value, core.Reader) then return value end
   if name ~= "stdin" and is_class(value, core.Writer) then return value end
-  if (name == "stdout" or name == "stderr") and kind == "function" then return value end
+  if name ~= "stdin" and kind == "function" then return value end
   local choices = {}
   for word in pairs(words) do choices[#choices + 1] = '"' .. word .. '"' end
   table.sort(choices)
   argument("option '%s': %s, {file = path}, a %s, an open file%s or a descriptor number expected, got %s", name,
     table.concat(choices, ", "), name == "stdin" and "Reader" or "Writer",
-    (name == "stdout" or name == "stderr") and ", a function" or "", show(value))
+    name ~= "stdin" and ", a function" or "", show(value))
 end
 
 local function further_fds(value, name)

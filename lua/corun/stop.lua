@@ -84,6 +84,7 @@ function M.run(process, plan)
   local gone = run_steps(process, plan)
   process._stopping = nil
   process._stopped_at = process._stopped_at or core.now()
+  if gone then process:_let_go() end
   return gone
 end
 

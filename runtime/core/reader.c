@@ -210,6 +210,8 @@ void reader_demand(struct reader *r, size_t size) {
 void reader_capture(struct reader *r, size_t limit, enum reader_overflow overflow) {
   r->high_water = overflow == READER_FAIL && limit < SIZE_MAX ? limit + 1 : limit;
   r->overflow = overflow;
+  int err = apply_limit(r); /* to what came before */
+  if (err && !r->eof) finish(r, err);
   update_watch(r);
 }
 

@@ -177,6 +177,7 @@ static int move_reader(struct scratch *s, struct reader *r) {
 /* A Writer's descriptor does not block, and a child would not expect that: it gets a description of its own. */
 static int share_writer(struct scratch *s, struct writer *w) {
   if (w->fd < 0) return UV_EPIPE;
+  if (w->is_file) return w->fd; /* it blocks, and a description of its own would begin at offset 0 */
   int fd = fd_reopen(w->fd, O_WRONLY);
   if (fd < 0) return w->fd;
   fd_set_nonblocking(fd, false);
@@ -480,6 +481,13 @@ static int f_gc(lua_State *L) {
   return 0;
 }
 
+/* process:release(): once it has ended, gives back the descriptor by which the rest of its group could be reached. */
+static int f_release(lua_State *L) {
+  struct process *p = check_process(L, 1);
+  if (p->has_ended) spawn_release(&p->child, false);
+  return 0;
+}
+
 /* process:abandon(): lets it run on without us. */
 static int f_abandon(lua_State *L) {
   struct lua_process *p = (struct lua_process *)check_process(L, 1);
@@ -578,7 +586,7 @@ static const luaL_Reg functions[] = {
     {"wait_readable", f_wait_readable}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"pid", f_pid},       {"times", f_times},   {"status", f_status}, {"wait", f_wait}, {"signal", f_signal},
-    {"usage", f_usage},   {"abandon", f_abandon}, {"signal_tree", f_signal_tree}, {NULL, NULL}};
+    {"usage", f_usage},   {"abandon", f_abandon}, {"release", f_release}, {"signal_tree", f_signal_tree}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
 static const luaL_Reg scratch_meta[] = {{"__gc", f_scratch_gc}, {NULL, NULL}};

@@ -241,10 +241,10 @@ static int try_record(lua_State *L, struct lua_reader *r) {
 }
 
 /* Replaces what is above `index` by flags, limit and separator, from the options table at `index` (or nil). */
-static void read_options(lua_State *L, int index, bool with_crlf) {
+static void read_options(lua_State *L, int index, const char *what, bool with_crlf) {
   lua_Integer flags = 0, limit = LINE_LIMIT;
   if (!lua_isnoneornil(L, index)) {
-    if (!lua_istable(L, index)) raise_argument(L, index, "options", "a table");
+    if (!lua_istable(L, index)) raise_argument(L, index, what, "a table of options");
     lua_pushnil(L);
     while (lua_next(L, index)) {
       const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
@@ -255,9 +255,11 @@ static void read_options(lua_State *L, int index, bool with_crlf) {
       } else if (!strcmp(name, "limit")) {
         int is_integer;
         limit = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || limit < 0) raise_argument(L, -1, "option 'limit'", "a number of bytes (0 or more)");
+        if (!is_integer || limit < 0) raise_argument(L, lua_gettop(L), lua_pushfstring(L, "%s: option 'limit'", what), "a number of bytes (0 or more)");
       } else {
-        raise_argument(L, -2, "option", with_crlf ? "'keep', 'crlf' or 'limit'" : "'keep' or 'limit'");
+        lua_pushvalue(L, -2);
+        raise_argument(L, lua_gettop(L), lua_pushfstring(L, "%s: option", what),
+                       with_crlf ? "'keep', 'crlf' or 'limit'" : "'keep' or 'limit'");
       }
       lua_pop(L, 1);
     }
@@ -277,7 +279,7 @@ static void use_separator(struct lua_reader *r, const char *sep, size_t size) {
 static int f_read_line(lua_State *L) {
   struct lua_reader *r = check(L);
   lua_settop(L, 2);
-  read_options(L, 2, true);
+  read_options(L, 2, "read_line", true);
   lua_remove(L, 2);
   lua_pushnil(L);
   use_separator(r, "\n", 1);
@@ -288,7 +290,7 @@ static int f_read_line(lua_State *L) {
 static int f_try_line(lua_State *L) {
   struct lua_reader *r = check(L);
   lua_settop(L, 2);
-  read_options(L, 2, true);
+  read_options(L, 2, "lines", true);
   lua_remove(L, 2);
   lua_pushnil(L);
   use_separator(r, "\n", 1);
@@ -306,7 +308,7 @@ static int f_read_until(lua_State *L) {
   lua_settop(L, 3);
   const char *sep = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &size) : NULL;
   if (!size) raise_argument(L, 2, "read_until", "a separator of one byte or more");
-  read_options(L, 3, false);
+  read_options(L, 3, "read_until", false);
   lua_remove(L, 3);
   lua_rotate(L, 2, -1); /* Reader, flags, limit, separator */
   use_separator(r, sep, size);
@@ -333,7 +335,7 @@ static int f_next_line(lua_State *L) {
 static int f_lines(lua_State *L) {
   check(L);
   lua_settop(L, 2);
-  read_options(L, 2, true);
+  read_options(L, 2, "lines", true);
   lua_remove(L, 2);
   lua_pushlightuserdata(L, runtime_of(L));
   lua_insert(L, 1);

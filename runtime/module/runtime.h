@@ -103,6 +103,7 @@ void task_check(struct runtime *rt, lua_State *L);
 enum wake task_outcome(struct runtime *rt, lua_State *L, int status);
 /* The same without raising. */
 enum wake task_wake_reason(struct runtime *rt, int status);
+/* Raises for WAKE_CANCEL or WAKE_DEADLOCK; returns where a clean-up is going on that the cancellation leaves alone. */
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake);
 
 /* Parks the current task until `queue` (may be NULL) wakes it or the loop's clock reaches `due` (0: never). */

@@ -269,29 +269,38 @@ static bool is_close_handler(lua_State *L, int level, lua_Debug *ar) {
   return holds_main_chunk(L, &caller);
 }
 
-static bool in_close_handler(lua_State *L) {
+static int close_handlers(lua_State *L) {
   lua_Debug ar;
-  for (int level = 0; lua_getstack(L, level, &ar); level++)
-    if (is_close_handler(L, level, &ar)) return true;
-  return false;
+  int count = 0;
+  for (int level = 0; lua_getstack(L, level, &ar); level++) count += is_close_handler(L, level, &ar);
+  return count;
 }
 
-/* Also where the handler calls into a coroutine of its own. */
-static bool is_closing(struct runtime *rt, lua_State *L) {
+/* How many __close handlers the task is in; also counted where the handler calls into a coroutine of its own. */
+static int closing_depth(struct runtime *rt, lua_State *L) {
   struct task *t = rt->current;
-  return t->unwinding || in_close_handler(L) || (t->thread != L && in_close_handler(t->thread));
+  return t->unwinding + close_handlers(L) + (t->thread != L ? close_handlers(t->thread) : 0);
 }
 
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake) {
-  (void)rt;
-  runtime_push_hook(L, wake == WAKE_DEADLOCK ? "deadlock_error" : "cancelled_error");
-  lua_call(L, 0, 1);
+  if (wake == WAKE_DEADLOCK) {
+    runtime_push_hook(L, "deadlock_error");
+    lua_call(L, 0, 1);
+  } else {
+    /* nil where the cancelled scope lies outside of a __close handler that we are in */
+    runtime_push_hook(L, "cancelled_error");
+    lua_pushinteger(L, closing_depth(rt, L));
+    lua_call(L, 1, 1);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      return 0;
+    }
+  }
   return lua_error(L);
 }
 
 void task_check(struct runtime *rt, lua_State *L) {
-  struct task *t = current_task(rt, L);
-  if (t->cancelled && !is_closing(rt, L)) task_raise_wake(rt, L, WAKE_CANCEL);
+  if (current_task(rt, L)->cancelled) task_raise_wake(rt, L, WAKE_CANCEL);
 }
 
 enum wake task_wake_reason(struct runtime *rt, int status) {
@@ -300,9 +309,9 @@ enum wake task_wake_reason(struct runtime *rt, int status) {
 
 enum wake task_outcome(struct runtime *rt, lua_State *L, int status) {
   enum wake wake = task_wake_reason(rt, status);
-  if (wake == WAKE_CANCEL && is_closing(rt, L)) return WAKE_EVENT;
-  if (wake >= WAKE_CANCEL) task_raise_wake(rt, L, wake);
-  return wake;
+  if (wake < WAKE_CANCEL) return wake;
+  task_raise_wake(rt, L, wake);
+  return WAKE_EVENT;
 }
 
 uint64_t check_due(lua_State *L, int index) {
@@ -487,6 +496,13 @@ static int f_sleep(lua_State *L) {
   return sleep_k(L, LUA_OK, 0);
 }
 
+/* core.closing_depth() → how many __close handlers the task is in */
+static int f_closing_depth(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  lua_pushinteger(L, rt->current ? closing_depth(rt, L) : 0);
+  return 1;
+}
+
 /* core.check(): raises if the current task is cancelled. */
 static int f_check(lua_State *L) {
   task_check(runtime_of(L), L);
@@ -596,7 +612,7 @@ static int f_timer_gc(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"cancel", f_cancel},
     {"sleep", f_sleep}, {"now", f_now},         {"queue", f_queue}, {"timer", f_timer},
-    {"check", f_check}, {NULL, NULL}};
+    {"check", f_check}, {"closing_depth", f_closing_depth}, {NULL, NULL}};
 static const luaL_Reg task_methods[] = {
     {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
     {"_scope", f_task_scope}, {"_set_scope", f_task_set_scope}, {NULL, NULL}};
