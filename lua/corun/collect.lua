@@ -244,6 +244,12 @@ local function wait_for_all(process, call)
   end
 end
 
+--- tee has copied all when run returns.
+local function wait_for_copies(process, given_up)
+  for _, reader in ipairs(given_up) do reader:_end_copy() end
+  for _, reading in ipairs(process._readers) do reading.task:_await() end
+end
+
 local function finish(process, call, open)
   local held_by = #open > 0 and holders_of(open) or nil
   local result = make_result(process, call.check, held_by, #open > 0)
@@ -272,7 +278,11 @@ end
 ---@return corun.Result
 function M.collect(process, call)
   start_capture(process)
-  local ok, open = pcall(wait_for_all, process, call)
+  local ok, open = pcall(function()
+    local given_up = wait_for_all(process, call)
+    wait_for_copies(process, given_up)
+    return given_up
+  end)
   local result
   if ok then
     result = finish(process, call, open)

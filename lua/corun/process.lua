@@ -115,8 +115,19 @@ local stage_texts = {
   stdio = "cannot place a descriptor", prepare = "cannot prepare the start",
 }
 
-local function failure_text(plan, stage, message, interpreter, path)
-  if interpreter then return ("the interpreter named by its #! line is missing (%s)"):format(message) end
+--- What the #! line of a script names. `path` counts from the child's directory.
+local function interpreter_of(path, cwd)
+  if cwd and path:sub(1, 1) ~= "/" then path = cwd .. "/" .. path end
+  local file = io.open(path)
+  local line = file and file:read()
+  if file then file:close() end
+  return line and line:match("^#!%s*(%S+)") or "?"
+end
+
+local function failure_text(plan, stage, message, script, path)
+  if script then
+    return ("%s: the interpreter %s of its #! line is missing"):format(message, interpreter_of(script, plan.cwd))
+  end
   if stage == "exec" then return message end
   if stage == "open" then return ("cannot open '%s': %s"):format(path, message) end
   local text = stage_texts[stage] or stage
@@ -124,8 +135,8 @@ local function failure_text(plan, stage, message, interpreter, path)
   return text .. ": " .. message
 end
 
-local function raise_failure(argv, plan, stage, code, message, interpreter, action)
-  local path = plan.file
+local function raise_failure(argv, plan, stage, code, message, script, action)
+  local path = script or plan.file
   if stage == "open" then
     local number, what, name = table.unpack(plan.fds[action])
     path = what == "file" and name or "descriptor " .. number
@@ -135,17 +146,9 @@ local function raise_failure(argv, plan, stage, code, message, interpreter, acti
   local kind = code == "ENOTSUP" and "unsupported" or "spawn"
   local what = ("cannot start %s: %s"):format(shell.quote(plan.file),
     kind == "unsupported" and ("%s: not possible with the %s spawn backend"):format(stage, core.backend)
-      or failure_text(plan, stage, message, interpreter, path))
+      or failure_text(plan, stage, message, script, path))
   error(errors.new(kind, what, { code = code, stage = stage, path = path, argv = argv }), 0)
 end
-
-local function missing_interpreter(path)
-  local file = io.open(path)
-  local line = file and file:read()
-  if file then file:close() end
-  return line and line:match("^#!%s*(%S+)")
-end
-M.missing_interpreter = missing_interpreter
 
 --- Calls fn with each line of the Reader, in a task of corun's own. Its error is one of the process's scope.
 local function read_lines_with(process, reader, fn)
@@ -164,7 +167,7 @@ local function tee(process, reader, output, prefix)
   local copy = reader:_copy()
   local task, reading = scopes.go_background(process._home, function()
     if type(prefix) == "string" then
-      for line in copy:lines() do output:write(prefix, line, "\n") end
+      for line in copy:lines() do output:write(prefix, line, "\n") end -- one unbroken piece
     else
       for chunk in copy:chunks() do output:write(chunk) end
     end
@@ -280,11 +283,8 @@ local function start(self, options, defaults, scope)
   self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)
-  local handle, second, code, message, interpreter, action = core.start(plan, self)
-  if not handle then
-    if interpreter then message = missing_interpreter(plan.file) or message end
-    raise_failure(options.argv, plan, second, code, message, interpreter, action)
-  end
+  local handle, second, code, message, script, action = core.start(plan, self)
+  if not handle then raise_failure(options.argv, plan, second, code, message, script, action) end
   self._handle = handle
   self.pid = handle:pid()
   self.started_at = core.time()

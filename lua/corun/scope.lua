@@ -9,6 +9,7 @@
 local core = require "corun.core"
 local errors = require "corun.error"
 local signals = require "corun.signals"
+local stdio = require "corun.stdio"
 
 local M = {}
 
@@ -192,10 +193,16 @@ local function check_seconds(seconds, what)
 end
 M.check_seconds = check_seconds
 
---- True where `e` is this very scope's own expiry on its way out.
+--- True for what a blocking operation raises in a cancelled scope, false for the same kind from await of a task that
+--- was cancelled: that is an error like any other.
+local function is_cancellation(e)
+  return errors.is_kind(e, "cancelled") and e._by ~= nil
+end
+
+--- True where `e` is the expiry of this very scope on its way out: of the cancelled ones it is the outermost, whichever
+--- was the first to raise.
 local function is_expiry(scope, e)
-  return scope._cancelled and scope._cancelled.expired and errors.is_kind(e, "cancelled") and e._by == scope
-    and not cancelled_by(scope._parent)
+  return is_cancellation(e) and scope._cancelled and scope._cancelled.expired and not cancelled_by(scope._parent)
 end
 
 local function timed(scope, seconds, ok, ...)
@@ -259,6 +266,9 @@ end
 local function fail(scope, e, traceback)
   if scope._is_session then return M.on_session_error(e) end
   local list = scope._errors
+  for _, known in ipairs(list) do
+    if rawequal(known, e) then return end -- raised by a task, and again where that was awaited
+  end
   list[#list + 1] = e
   if scope == root then M.root_tracebacks[#list] = traceback end
   scope:cancel(e)
@@ -361,12 +371,6 @@ local function combined(list)
   return errors.new("group", message, { errors = list })
 end
 
---- True for what a blocking operation raises in a cancelled scope, false for the same kind from await of a task that
---- was cancelled: that is an error like any other.
-local function is_cancellation(e)
-  return errors.is_kind(e, "cancelled") and e._by ~= nil
-end
-
 --- Ends the scope after its body, and decides what it comes to.
 local function outcome(scope, ok, ...)
   if not ok and not is_cancellation((...)) then fail(scope, (...)) end
@@ -374,8 +378,8 @@ local function outcome(scope, ok, ...)
   close(scope)
   local e = combined(scope._errors)
   if e ~= nil then error(e, 0) end
-  if not ok and (...)._by ~= scope then error((...), 0) end -- it came from outside
-  if interruption and interruption._by ~= scope then error(interruption, 0) end
+  local cancellation = not ok and (...) or interruption
+  if cancellation and (not scope._cancelled or cancelled_by(scope._parent)) then error(cancellation, 0) end
   if scope._cancelled then return nil, scope._cancelled.expired and "timeout" or scope._cancelled.reason end
   return ...
 end
@@ -528,9 +532,19 @@ function M.finish_root()
   enter(task, root)
   local unseen = root._errors
   local ok, e = pcall(join, root)
+  M.shield(M.flush_output)
   root._ended = true
   if not ok then unseen[#unseen + 1] = e end
   return unseen
+end
+
+--- What we have queued for our own standard output goes out, though slowly; after a signal only what goes in a second.
+function M.flush_output()
+  for _, name in ipairs { "stdout", "stderr" } do
+    local writer = rawget(stdio, name)
+    if writer and M.signal then pcall(M.timeout, 1, writer.drain, writer)
+    elseif writer then pcall(writer.drain, writer) end
+  end
 end
 
 --- `scope` is where the task stood that ends it all; it will not go on, so its scopes are ended for it (the

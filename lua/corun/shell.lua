@@ -24,7 +24,7 @@ M.word_of = word_of
 local function quote_value(value, what)
   if type(value) ~= "table" then return quote_word(word_of(value, what)) end
   local words = {}
-  for i, word in ipairs(value) do words[i] = quote_word(word_of(word, what .. "[" .. i .. "]")) end
+  for i = 1, #value do words[i] = quote_word(word_of(value[i], what .. "[" .. i .. "]")) end
   return table.concat(words, " ")
 end
 
@@ -40,16 +40,15 @@ end
 
 --- The template of corun.sh with each {} replaced by the next argument, quoted; {{}} is a literal {}.
 function M.fill(template, arguments)
-  local used = 0
+  local used, count = 0, arguments.n or #arguments
   local text = template:gsub("(%{?)%{%}(%}?)", function(before, after)
     if before == "{" and after == "}" then return "{}" end
     used = used + 1
-    local value = arguments[used]
-    if value == nil then errors.argument("sh: the template has more {} than there are arguments (%d)", used - 1) end
-    return before .. quote_value(value, "sh: argument " .. used) .. after
+    if used > count then errors.argument("sh: the template has more {} than there are arguments (%d)", count) end
+    return before .. quote_value(arguments[used], "sh: argument " .. used) .. after
   end)
-  if #arguments > used then
-    errors.argument("sh: %d arguments for %d {} in the template", #arguments, used)
+  if count > used then
+    errors.argument("sh: %d arguments for %d {} in the template", count, used)
   end
   return text
 end

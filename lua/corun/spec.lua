@@ -89,7 +89,8 @@ local function id_of(value, name, look_up)
     if not id then argument("option '%s': there is no '%s' on this system", name, value) end
     return id, primary
   end
-  if math.type(value) ~= "integer" or value < 0 then
+  -- 2^32 - 1 means "unchanged" to the kernel, and what is larger would be another's number.
+  if math.type(value) ~= "integer" or value < 0 or value >= 0xffffffff then
     argument("option '%s': a name or a number expected, got %s", name, show(value))
   end
   return value
@@ -205,7 +206,10 @@ local function stdio(value, name, words)
     if io.type(value) == "closed file" then argument("option '%s': the file is closed", name) end
     return value
   end
-  if name == "stdin" and is_class(value, core.Reader) then return value end
+  if name == "stdin" and is_class(value, core.Reader) then
+    if value:_is_closed() then argument("option 'stdin': the Reader is closed") end
+    return value
+  end
   if name ~= "stdin" and is_class(value, core.Writer) then return value end
   if name ~= "stdin" and kind == "function" then return value end
   local choices = {}

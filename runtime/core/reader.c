@@ -49,21 +49,20 @@ static void watch_event(void *owner, int events) {
   if (n > 0) waitq_wake_all(&r->readable);
 }
 
-int reader_open(struct reader *r, struct loop *loop, int fd) {
+void reader_open(struct reader *r, struct loop *loop, int fd) {
   *r = (struct reader){.fd = fd, .spill_fd = -1, .loop = loop, .high_water = READER_HIGH_WATER,
                        .active_at = loop_now()};
   waitq_init(&r->readable);
   waitq_init(&r->ended);
   r->is_file = fd_is_file(fd);
+}
+
+int reader_start(struct reader *r) {
   if (r->is_file) return 0;
-  int err = watch_open(loop, fd, watch_event, r, &r->watch);
-  if (err) {
-    fd_close(&r->fd);
-    r->eof = r->closed = true;
-    return err;
-  }
-  update_watch(r);
-  return 0;
+  int err = watch_open(r->loop, r->fd, watch_event, r, &r->watch);
+  if (err) finish(r, err);
+  else update_watch(r);
+  return err;
 }
 
 void reader_open_copy(struct reader *copy, struct reader *r) {
@@ -74,6 +73,14 @@ void reader_open_copy(struct reader *copy, struct reader *r) {
   if (r->eof) return;
   copy->source = r;
   r->copy = copy;
+}
+
+void reader_end_copy(struct reader *r) {
+  struct reader *copy = r->copy;
+  if (!copy) return;
+  r->copy = copy->source = NULL;
+  finish(copy, 0);
+  update_watch(r);
 }
 
 /* Overflow: called after bytes came in capture mode. */

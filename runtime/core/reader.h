@@ -1,6 +1,6 @@
 /* Reader: bytes from a descriptor, read ahead into one buffer while the loop turns.
  *
- * Life: reader_open (or reader_open_copy), then any of the rest, then reader_close. At the end of the stream or on
+ * Life: reader_open and reader_start (or reader_open_copy), then any of the rest, then reader_close. At the end of the stream or on
  * an error the descriptor is given back at once; the bytes that were read stay until they are taken.
  *
  * Reading ahead stops at high_water bytes that nobody asks for (or at `demand`, what a waiting reader needs): the
@@ -52,11 +52,16 @@ struct reader {
   struct reader *source; /* the other way round */
 };
 
-/* Takes `fd`, which must not be shared where it could block (fd_reopen). */
-int reader_open(struct reader *r, struct loop *loop, int fd);
+/* Takes `fd`, which must not be shared where it could block (fd_reopen). Nothing is read before reader_start, which
+ * ends the stream with an error where the descriptor cannot be polled. */
+void reader_open(struct reader *r, struct loop *loop, int fd);
+int reader_start(struct reader *r);
 
 /* Opens `copy` on the bytes that `r` reads from now on; the slower of the two sets the pace. One copy at most. */
 void reader_open_copy(struct reader *copy, struct reader *r);
+
+/* No more bytes for the copy: it is at its end. */
+void reader_end_copy(struct reader *r);
 
 /* One read(2) into the buffer: the number of bytes, 0 at the end, UV_EAGAIN, or the error. */
 ssize_t reader_fill(struct reader *r);

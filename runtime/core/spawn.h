@@ -74,10 +74,13 @@ struct spawn_request {
   bool die_with_parent;        /* SIGKILL when the thread that spawned ends; only asked of the main thread */
 };
 
+enum { SPAWN_PATH = 1024 };
+
 struct spawn_failure {
   enum spawn_stage stage;
   int error;         /* negative libuv error */
-  bool interpreter;  /* SPAWN_EXEC, UV_ENOENT: the program is there, what its #! line names is not */
+  /* SPAWN_EXEC, UV_ENOENT: the path of a program that is there, while what its #! line names is not; else "" */
+  char interpreter[SPAWN_PATH];
 };
 
 struct spawn_status {

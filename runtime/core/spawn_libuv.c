@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -153,13 +154,15 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
     return fail(failure, SPAWN_PREPARE, UV_ENOMEM);
   }
   err = start(loop, request, program, handle);
-  free(candidates);
   if (err) {
     uv_close((uv_handle_t *)handle, close_cb);
     fail(failure, SPAWN_EXEC, err);
-    failure->interpreter = err == UV_ENOENT; /* the program was found just before */
+    /* the program itself was found just before */
+    if (err == UV_ENOENT) snprintf(failure->interpreter, sizeof failure->interpreter, "%s", program);
+    free(candidates);
     return err;
   }
+  free(candidates);
   handle->data = child;
   child->pid = handle->pid;
   child->loop = loop;

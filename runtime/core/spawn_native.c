@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,7 +39,10 @@ struct child_plan {
   int highest; /* largest number in request->fds, at least 2 */
   int *moved;  /* request->fd_count numbers: each parent descriptor, out of the way of the child's numbers */
   struct rlimit nofile;
-  struct spawn_failure failure; /* written by the child */
+  /* written by the child */
+  enum spawn_stage failed_stage;
+  int error;          /* 0 while nothing has failed */
+  const char *script; /* the candidate whose interpreter is missing */
 };
 
 /* The child runs in the parent's memory. It may make system calls and write to its plan, nothing else: no malloc, no
@@ -52,8 +56,8 @@ struct child_plan {
 
 IN_CHILD static void fail_if(struct child_plan *plan, enum spawn_stage stage, long result) {
   if (result >= 0) return;
-  plan->failure.stage = stage;
-  plan->failure.error = -errno;
+  plan->failed_stage = stage;
+  plan->error = -errno;
   syscall(SYS_exit, 127);
 }
 
@@ -139,7 +143,7 @@ IN_CHILD static bool search_goes_on(struct child_plan *plan, const char *candida
   int err = errno;
   bool exists = syscall(SYS_faccessat, AT_FDCWD, candidate, F_OK) == 0;
   if (err == ENOENT && exists) {
-    plan->failure.interpreter = true;
+    plan->script = candidate;
     *found = ENOENT;
     return false;
   }
@@ -177,7 +181,7 @@ IN_CHILD static int child_main(void *arg) {
     syscall(SYS_execve, candidate, q->argv, q->envp);
     if (!searched) {
       found = errno;
-      plan->failure.interpreter = found == ENOENT && syscall(SYS_faccessat, AT_FDCWD, candidate, F_OK) == 0;
+      if (found == ENOENT && syscall(SYS_faccessat, AT_FDCWD, candidate, F_OK) == 0) plan->script = candidate;
       break;
     }
     if (!search_goes_on(plan, candidate, &found)) break;
@@ -273,11 +277,14 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
 
   pid_t pid = clone_child(loop, &plan, &pidfd);
   if (pid < 0) {
-    *failure = (struct spawn_failure){.stage = SPAWN_FORK, .error = uv_translate_sys_error(errno)};
+    failure->stage = SPAWN_FORK;
+    failure->error = uv_translate_sys_error(errno);
     goto done;
   }
-  if (plan.failure.error) {
-    *failure = plan.failure;
+  if (plan.error) {
+    failure->stage = plan.failed_stage;
+    failure->error = plan.error;
+    if (plan.script) snprintf(failure->interpreter, sizeof failure->interpreter, "%s", plan.script);
     goto reap;
   }
   /* pid is never waited for by anybody but us, so it cannot be recycled before the watch is set. */

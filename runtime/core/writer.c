@@ -16,9 +16,19 @@ static void finish(struct writer *w, int error) {
   waitq_wake_all(&w->drained);
 }
 
-static void update_watch(struct writer *w) {
-  bool wanted = buffer_size(&w->queue) || !waitq_empty(&w->writable);
+static void watch_event(void *owner, int events);
+
+/* Most Writers never have to wait, so there is no watch before the first time. */
+static void set_watch(struct writer *w, bool wanted) {
+  if (!w->watch && wanted && !w->is_file) {
+    int err = watch_open(w->loop, w->fd, watch_event, w, &w->watch);
+    if (err) finish(w, err);
+  }
   if (w->watch) watch_set(w->watch, wanted ? UV_WRITABLE : 0);
+}
+
+static void update_watch(struct writer *w) {
+  set_watch(w, buffer_size(&w->queue) || !waitq_empty(&w->writable));
 }
 
 static ssize_t write_some(struct writer *w, const struct iovec *parts, int count) {
@@ -53,15 +63,11 @@ static void watch_event(void *owner, int events) {
   update_watch(w);
 }
 
-int writer_open(struct writer *w, struct loop *loop, int fd) {
+void writer_open(struct writer *w, struct loop *loop, int fd) {
   *w = (struct writer){.fd = fd, .loop = loop};
   waitq_init(&w->writable);
   waitq_init(&w->drained);
-  w->is_file = fd_is_file(fd);
-  if (w->is_file) return 0;
-  int err = watch_open(loop, fd, watch_event, w, &w->watch);
-  if (err) finish(w, err);
-  return err;
+  w->is_file = fd_is_file(fd) || fd_set_nonblocking(fd, true);
 }
 
 ssize_t writer_write(struct writer *w, const struct iovec *parts, int count) {
@@ -73,11 +79,11 @@ ssize_t writer_write(struct writer *w, const struct iovec *parts, int count) {
 int writer_queue(struct writer *w, const char *data, size_t size) {
   int err = buffer_append(w->loop, &w->queue, data, size);
   if (!err) update_watch(w);
-  return err;
+  return err ? err : w->error;
 }
 
 void writer_want(struct writer *w) {
-  if (w->watch) watch_set(w->watch, UV_WRITABLE);
+  set_watch(w, true);
 }
 
 void writer_end(struct writer *w) {

@@ -34,7 +34,7 @@ struct writer {
   bool is_file;
 };
 
-int writer_open(struct writer *w, struct loop *loop, int fd);
+void writer_open(struct writer *w, struct loop *loop, int fd);
 
 /* One writev(2), if the queue is empty: the bytes taken (0 when it would block), or the error. */
 ssize_t writer_write(struct writer *w, const struct iovec *parts, int count);

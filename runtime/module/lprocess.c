@@ -147,14 +147,12 @@ static int make_pipe(lua_State *L, struct runtime *rt, struct scratch *s, int st
   int ours = child_writes ? pair[0] : pair[1];
   keep_for_child(s, child_writes ? pair[1] : pair[0]);
   if (child_writes) {
-    struct reader *r = push_reader(L, rt); /* raises only when out of memory; then `ours` is lost with us */
-    err = reader_open(r, &rt->loop, ours);
+    reader_open(push_reader(L, rt), &rt->loop, ours); /* raises only when out of memory; then `ours` is lost with us */
   } else {
-    struct writer *w = push_writer(L, rt);
-    err = writer_open(w, &rt->loop, ours);
+    writer_open(push_writer(L, rt), &rt->loop, ours);
   }
   lua_rawseti(L, streams, child);
-  return err ? err : s->close_fds[s->close_count - 1];
+  return s->close_fds[s->close_count - 1];
 }
 
 /* A start that failed gives a moved Reader its descriptor back. */
@@ -163,6 +161,7 @@ static void restore_reader(struct runtime *rt, struct scratch *s) {
   int fd = s->close_fds[s->moved_at];
   s->close_fds[s->moved_at] = -1;
   reader_open(s->moved, &rt->loop, fd);
+  reader_start(s->moved);
 }
 
 static int move_reader(struct scratch *s, struct reader *r) {
@@ -252,12 +251,14 @@ static int read_fds(lua_State *L, struct runtime *rt, struct scratch *s, struct 
 
 /* --- start --- */
 
-static int push_failure(lua_State *L, const char *stage, int err, bool interpreter) {
+/* `found`: the script whose interpreter is missing, or "". */
+static int push_failure(lua_State *L, const char *stage, int err, const char *found) {
   lua_pushnil(L);
   lua_pushstring(L, stage);
-  lua_pushstring(L, uv_err_name(err));
-  lua_pushstring(L, uv_strerror(err));
-  lua_pushboolean(L, interpreter);
+  push_error_name(L, err);
+  push_error_text(L, err);
+  if (*found) lua_pushstring(L, found);
+  else lua_pushnil(L);
   return 5;
 }
 
@@ -286,8 +287,21 @@ static bool on_main_thread(struct runtime *rt) {
 #endif
 }
 
+/* Our ends of the pipes: polled once the child runs, or closed at once, not when the collector comes. */
+static void settle_streams(lua_State *L, int streams, bool started) {
+  lua_pushnil(L);
+  while (lua_next(L, streams)) {
+    struct reader *r = test_reader(L, -1);
+    if (r && started) reader_start(r); /* its error is the stream's */
+    else if (r) reader_close(r);
+    else if (!started) writer_close(check_writer(L, -1));
+    lua_pop(L, 1);
+  }
+}
+
 /* core.start(plan, object) → Process handle, {[number] = Reader or Writer}
- *                        | nil, stage, code, message, interpreter missing, number of the descriptor action
+ *                        | nil, stage, code, message, the script whose interpreter is missing or nil, number of the
+ *                          descriptor action
  * `object` is what the hook process_ended gets. */
 static int f_start(lua_State *L) {
   struct runtime *rt = runtime_of(L);
@@ -332,10 +346,11 @@ static int f_start(lua_State *L) {
   int err = read_fds(L, rt, s, &q, 4, &failed);
   if (err) {
     restore_reader(rt, s);
+    settle_streams(L, 4, false);
     lua_pushcfunction(L, f_scratch_gc);
     lua_pushvalue(L, 5);
     lua_call(L, 1, 0);
-    push_failure(L, "open", err, false);
+    push_failure(L, "open", err, "");
     lua_pushinteger(L, failed);
     return 6;
   }
@@ -343,6 +358,7 @@ static int f_start(lua_State *L) {
   struct spawn_failure failure;
   err = process_start(&p->core, &q, &failure);
   if (err) restore_reader(rt, s);
+  settle_streams(L, 4, !err);
   lua_pushcfunction(L, f_scratch_gc);
   lua_pushvalue(L, 5);
   lua_call(L, 1, 0);

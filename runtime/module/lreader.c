@@ -245,7 +245,7 @@ static void read_options(lua_State *L, int index, const char *what, bool with_cr
   lua_Integer flags = 0, limit = LINE_LIMIT;
   if (!lua_isnoneornil(L, index)) {
     if (!lua_istable(L, index)) raise_argument(L, index, what, "a table of options");
-    lua_pushnil(L);
+    lua_pushnil(L); /* names at index + 1, values at index + 2 */
     while (lua_next(L, index)) {
       const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
       if (!strcmp(name, "keep")) {
@@ -255,10 +255,9 @@ static void read_options(lua_State *L, int index, const char *what, bool with_cr
       } else if (!strcmp(name, "limit")) {
         int is_integer;
         limit = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || limit < 0) raise_argument(L, lua_gettop(L), lua_pushfstring(L, "%s: option 'limit'", what), "a number of bytes (0 or more)");
+        if (!is_integer || limit < 0) raise_argument(L, index + 2, lua_pushfstring(L, "%s: option 'limit'", what), "a number of bytes (0 or more)");
       } else {
-        lua_pushvalue(L, -2);
-        raise_argument(L, lua_gettop(L), lua_pushfstring(L, "%s: option", what),
+        raise_argument(L, index + 1, lua_pushfstring(L, "%s: option", what),
                        with_crlf ? "'keep', 'crlf' or 'limit'" : "'keep' or 'limit'");
       }
       lua_pop(L, 1);
@@ -415,8 +414,7 @@ static int f_spilled(lua_State *L) {
     reader_take(r, (size_t)n);
   }
   lseek(fd, 0, SEEK_SET);
-  int err = reader_open(file, &rt->loop, fd);
-  if (err) return raise_error(L, "io", err, "spill: %s", uv_strerror(err));
+  reader_open(file, &rt->loop, fd);
   return 1;
 }
 
@@ -430,11 +428,23 @@ static int f_copy(lua_State *L) {
   return 1;
 }
 
+/* reader:_is_closed() */
+static int f_is_closed(lua_State *L) {
+  lua_pushboolean(L, check_reader(L, 1)->closed);
+  return 1;
+}
+
 /* reader:_can_detach() → true while its descriptor could still be handed to a child: nothing was read ahead. */
 static int f_can_detach(lua_State *L) {
   struct reader *r = check_reader(L, 1);
   lua_pushboolean(L, r->fd >= 0 && !buffer_size(&r->buffer) && !r->copy && r->overflow == READER_WAIT);
   return 1;
+}
+
+/* reader:_end_copy() */
+static int f_end_copy(lua_State *L) {
+  reader_end_copy(check_reader(L, 1));
+  return 0;
 }
 
 /* reader:_fd() → the descriptor's number, or nil */
@@ -476,8 +486,10 @@ static int f_stdin(lua_State *L) {
     fd = fd_reopen(0, 0 /* O_RDONLY */);
   }
   if (fd < 0) fd = fd_duplicate(0); /* a file (the offset is shared, as with any reader of it) or a socket */
-  int err = fd < 0 ? fd : reader_open(r, &rt->loop, fd);
-  if (err) return raise_error(L, "io", err, "stdin: %s", uv_strerror(err));
+  if (fd < 0) return raise_error(L, "io", fd, "stdin: %s", uv_strerror(fd));
+  reader_open(r, &rt->loop, fd);
+  reader_start(r); /* its error is the stream's */
+  runtime_renew_canary(rt, L);
   return 1;
 }
 
@@ -486,8 +498,9 @@ static const luaL_Reg methods[] = {
     {"read", f_read},           {"read_exactly", f_read_exactly}, {"peek", f_peek},       {"at_eof", f_at_eof},
     {"read_line", f_read_line}, {"read_until", f_read_until},     {"lines", f_lines},     {"chunks", f_chunks},
     {"close", f_close},         {"_capture", f_capture},          {"_status", f_status},  {"_captured", f_captured},
-    {"_spilled", f_spilled},    {"_copy", f_copy},                {"_fd", f_fd},              {"_try_line", f_try_line},
-    {"_can_detach", f_can_detach}, {NULL, NULL}};
+    {"_spilled", f_spilled},    {"_copy", f_copy},                {"_fd", f_fd}, {"_end_copy", f_end_copy},              {"_try_line", f_try_line},
+    {"_can_detach", f_can_detach},
+    {"_is_closed", f_is_closed}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {"__close", f_close}, {"__tostring", f_tostring}, {NULL, NULL}};
 
 void reader_register(lua_State *L, struct runtime *rt) {

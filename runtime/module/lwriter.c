@@ -38,9 +38,10 @@ struct writer *push_writer(lua_State *L, struct runtime *rt) {
 struct writer *check_writer(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
 static struct lua_writer *check(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
 
+/* The end of a write: the next in the queue becomes the owner at once, so that nobody overtakes it. */
 static void release(struct runtime *rt, struct lua_writer *w) {
   if (w->owner != rt->current) return;
-  w->owner = NULL;
+  w->owner = waitq_empty(&w->turn) ? NULL : task_of_waiter(w->turn.head.next);
   waitq_wake_one(&w->turn);
 }
 
@@ -223,16 +224,16 @@ static int f_output(lua_State *L) {
   if (!fd_is_file(number)) fd = fd_reopen(number, O_WRONLY);
   bool blocking = fd < 0;
   if (blocking) fd = fd_duplicate(number);
-  int err = fd < 0 ? fd : 0;
-  if (!err && blocking) {
-    *w = (struct writer){.fd = fd, .loop = &rt->loop, .is_file = true};
-    waitq_init(&w->writable);
-    waitq_init(&w->drained);
-  } else if (!err) {
-    err = writer_open(w, &rt->loop, fd);
+  if (fd < 0) return raise_error(L, "io", fd, "output %d: %s", number, uv_strerror(fd));
+  if (blocking) {
+    w->fd = fd;
+    w->ending = false;
+    w->is_file = true;
+  } else {
+    writer_open(w, &rt->loop, fd);
   }
-  if (err) return raise_error(L, "io", err, "output %d: %s", number, uv_strerror(err));
   ((struct lua_writer *)w)->stdio = number == 1 ? stdout : stderr;
+  runtime_renew_canary(rt, L);
   return 1;
 }
 

@@ -1,6 +1,7 @@
 /* The module corun.core: what belongs to the state as a whole, and luaopen. */
 #include "runtime.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -84,6 +85,21 @@ static int f_hooks(lua_State *L) {
 
 /* --- errors --- */
 
+void push_error_name(lua_State *L, int code) {
+  char name[64];
+  uv_err_name_r(code, name, sizeof name);
+  if (strncmp(name, "Unknown", 7)) lua_pushstring(L, name);
+  else if (code == -ENOEXEC) lua_pushliteral(L, "ENOEXEC");
+  else lua_pushfstring(L, "E%d", -code);
+}
+
+const char *push_error_text(lua_State *L, int code) {
+  char text[256];
+  uv_strerror_r(code, text, sizeof text);
+  if (!strncmp(text, "Unknown", 7)) return lua_pushstring(L, strerror(-code));
+  return lua_pushstring(L, text);
+}
+
 int raise_error(lua_State *L, const char *kind, int code, const char *format, ...) {
   runtime_push_hook(L, "new_error");
   lua_pushstring(L, kind);
@@ -91,7 +107,7 @@ int raise_error(lua_State *L, const char *kind, int code, const char *format, ..
   va_start(arguments, format);
   lua_pushvfstring(L, format, arguments);
   va_end(arguments);
-  if (code) lua_pushstring(L, uv_err_name(code));
+  if (code) push_error_name(L, code);
   else lua_pushnil(L);
   lua_call(L, 3, 1);
   return lua_error(L);

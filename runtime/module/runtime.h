@@ -39,7 +39,7 @@ enum task_state { TASK_READY, TASK_PARKED, TASK_RUNNING, TASK_ENDED };
 /* A task: a coroutine with a scope. Lives in a userdata whose first user value is its thread and whose second is
  * its scope; the scope holds the userdata until the task has ended. */
 struct task {
-  struct waiter waiter;
+  struct waiter waiter; /* first: task_of_waiter */
   struct timer timer;
   struct runtime *runtime;
   lua_State *thread;
@@ -113,6 +113,8 @@ void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t d
 /* Lets the loop and the other tasks have a turn: parks the current task as ready. */
 void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k);
 
+static inline struct task *task_of_waiter(struct waiter *waiter) { return (struct task *)waiter; }
+
 /* Takes a parked task from what it waits for; for waiters of an operation's own. */
 void task_unpark(struct task *t, enum wake wake);
 
@@ -139,6 +141,10 @@ void runtime_push_hook(lua_State *L, const char *name);
 void runtime_renew_canary(struct runtime *rt, lua_State *L);
 
 /* --- errors (runtime.c) --- */
+
+/* Push the name ("ENOENT") and the text of a libuv or system error. libuv knows not all of the system's. */
+void push_error_name(lua_State *L, int code);
+const char *push_error_text(lua_State *L, int code);
 
 /* Raises a corun.Error. `code` is a libuv error (0: none) that names the field `code`. */
 int raise_error(lua_State *L, const char *kind, int code, const char *format, ...);

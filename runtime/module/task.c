@@ -38,7 +38,7 @@ void task_unpark(struct task *t, enum wake wake) {
   make_ready(t, wake);
 }
 
-static void waiter_woken(struct waiter *waiter) { task_unpark(owner_of(waiter, struct task, waiter), WAKE_EVENT); }
+static void waiter_woken(struct waiter *waiter) { task_unpark(task_of_waiter(waiter), WAKE_EVENT); }
 static void timer_fired(struct timer *timer) { task_unpark(owner_of(timer, struct task, timer), WAKE_TIMEOUT); }
 
 static struct task *take_ready(struct runtime *rt) {
