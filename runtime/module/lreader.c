@@ -240,6 +240,14 @@ static int try_record(lua_State *L, struct lua_reader *r) {
   return 1;
 }
 
+/* The option on top of the stack. */
+static bool boolean_option(lua_State *L, const char *what, const char *name) {
+  int value = lua_gettop(L);
+  if (!lua_isboolean(L, value))
+    raise_argument(L, value, lua_pushfstring(L, "%s: option '%s'", what, name), "true or false");
+  return lua_toboolean(L, value);
+}
+
 /* Replaces what is above `index` by flags, limit and separator, from the options table at `index` (or nil). */
 static void read_options(lua_State *L, int index, const char *what, bool with_crlf) {
   lua_Integer flags = 0, limit = LINE_LIMIT;
@@ -249,9 +257,9 @@ static void read_options(lua_State *L, int index, const char *what, bool with_cr
     while (lua_next(L, index)) {
       const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
       if (!strcmp(name, "keep")) {
-        flags |= lua_toboolean(L, -1) ? KEEP : 0;
+        flags |= boolean_option(L, what, name) ? KEEP : 0;
       } else if (with_crlf && !strcmp(name, "crlf")) {
-        flags |= lua_toboolean(L, -1) ? CRLF : 0;
+        flags |= boolean_option(L, what, name) ? CRLF : 0;
       } else if (!strcmp(name, "limit")) {
         int is_integer;
         limit = lua_tointegerx(L, -1, &is_integer);
