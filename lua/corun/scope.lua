@@ -60,6 +60,10 @@ local function cancelled_by(scope)
 end
 M.cancelled_by = cancelled_by
 
+local function cancelled_around(scope)
+  return not scope._shield and cancelled_by(scope._parent) or nil
+end
+
 local function enter(task, scope)
   local current = core.scope()
   if current then current._inside[task] = nil end
@@ -148,7 +152,9 @@ end
 local function open(owning)
   base_of(core.current())
   local scope = new(core.scope(), owning)
+  -- Opened in a __close handler, it is not concerned by what cancels the function that the handler cleans up after.
   scope._depth = core.closing_depth()
+  scope._shield = scope._depth > (scope._parent._depth or 0) or nil
   return scope
 end
 
@@ -202,7 +208,7 @@ end
 --- True where `e` is the expiry of this very scope on its way out: of the cancelled ones it is the outermost, whichever
 --- was the first to raise.
 local function is_expiry(scope, e)
-  return is_cancellation(e) and scope._cancelled and scope._cancelled.expired and not cancelled_by(scope._parent)
+  return is_cancellation(e) and scope._cancelled and scope._cancelled.expired and not cancelled_around(scope)
 end
 
 local function timed(scope, seconds, ok, ...)
@@ -379,7 +385,7 @@ local function outcome(scope, ok, ...)
   local e = combined(scope._errors)
   if e ~= nil then error(e, 0) end
   local cancellation = not ok and (...) or interruption
-  if cancellation and (not scope._cancelled or cancelled_by(scope._parent)) then error(cancellation, 0) end
+  if cancellation and (not scope._cancelled or cancelled_around(scope)) then error(cancellation, 0) end
   if scope._cancelled then return nil, scope._cancelled.expired and "timeout" or scope._cancelled.reason end
   return ...
 end

@@ -115,9 +115,14 @@ static void raise_hook(lua_State *L, lua_Debug *ar) {
 
 static void signalled_cb(uv_async_t *async) { (void)async; }
 
-/* Takes the signals if somebody else has them now; one that was ignored by whoever started us stays ignored. */
+/* Takes the signals if somebody else has them now; one that was ignored by whoever started us stays ignored, one that
+ * was blocked is let through. */
 static void install(void) {
   pthread_mutex_lock(&install_lock);
+  sigset_t ours_unblocked;
+  sigemptyset(&ours_unblocked);
+  for (int i = 0; i < INTERRUPTS; i++) sigaddset(&ours_unblocked, numbers[i]);
+  pthread_sigmask(SIG_UNBLOCK, &ours_unblocked, NULL);
   for (int i = 0; i < INTERRUPTS; i++) {
     struct sigaction old;
     if (sigaction(numbers[i], NULL, &old)) continue;

@@ -269,17 +269,32 @@ static bool is_close_handler(lua_State *L, int level, lua_Debug *ar) {
   return holds_main_chunk(L, &caller);
 }
 
-static int close_handlers(lua_State *L) {
+/* True for a C function that is neither pcall nor xpcall: nothing can yield across it. */
+static bool is_boundary(const struct runtime *rt, lua_State *L, lua_Debug *ar) {
+  lua_getinfo(L, "f", ar);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return function && function != rt->pcall && function != rt->xpcall;
+}
+
+static int close_handlers(const struct runtime *rt, lua_State *L) {
   lua_Debug ar;
-  int count = 0;
-  for (int level = 0; lua_getstack(L, level, &ar); level++) count += is_close_handler(L, level, &ar);
+  int count = 0, boundaries = 0, level = 0;
+  for (; lua_getstack(L, level, &ar); level++) {
+    count += is_close_handler(L, level, &ar);
+    if (level > 0) boundaries += is_boundary(rt, L, &ar); /* level 0 is the operation itself */
+  }
+  /* A user's coroutine that is being closed (coroutine.close, or an error that leaves coroutine.wrap) runs its handlers
+   * at its outermost level, where it cannot yield; its body, without a C function in between, could. */
+  bool is_coroutine = L != rt->root->thread && L != rt->current->thread;
+  if (is_coroutine && !boundaries && !lua_isyieldable(L)) count++;
   return count;
 }
 
 /* How many __close handlers the task is in; also counted where the handler calls into a coroutine of its own. */
 static int closing_depth(struct runtime *rt, lua_State *L) {
   struct task *t = rt->current;
-  return t->unwinding + close_handlers(L) + (t->thread != L ? close_handlers(t->thread) : 0);
+  return t->unwinding + close_handlers(rt, L) + (t->thread != L ? close_handlers(rt, t->thread) : 0);
 }
 
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake) {

@@ -75,7 +75,7 @@ end)
 
 local function in_words(result)
   if not result then return "not started" end
-  if result.reason == result.status.reason then return tostring(result.status) end
+  if result.reason == "exit" or result.reason == "signal" then return tostring(result.status) end
   return ("%s: %s"):format(result.reason, result.status) -- "timeout: signal SIGTERM"
 end
 
