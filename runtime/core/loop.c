@@ -11,12 +11,33 @@ static void clock_cb(uv_timer_t *clock) {
 
 int loop_init(struct loop *loop) {
   *loop = (struct loop){0};
+  loop->owned.prev = loop->owned.next = &loop->owned;
   int err = uv_loop_init(&loop->uv);
   if (err) return err;
   return uv_timer_init(&loop->uv, &loop->clock);
 }
 
+void loop_own(struct loop *loop, struct owned *owned, void (*close)(struct owned *)) {
+  owned->close = close;
+  owned->prev = loop->owned.prev;
+  owned->next = &loop->owned;
+  owned->prev->next = owned;
+  loop->owned.prev = owned;
+}
+
+void loop_disown(struct owned *owned) {
+  if (!owned->next) return;
+  owned->prev->next = owned->next;
+  owned->next->prev = owned->prev;
+  owned->prev = owned->next = NULL;
+}
+
 void loop_close(struct loop *loop) {
+  while (loop->owned.next != &loop->owned) {
+    struct owned *owned = loop->owned.next;
+    loop_disown(owned);
+    owned->close(owned);
+  }
   uv_close((uv_handle_t *)&loop->clock, NULL);
   while (uv_loop_close(&loop->uv) == UV_EBUSY) uv_run(&loop->uv, UV_RUN_ONCE);
   free(loop->timers);

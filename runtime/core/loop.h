@@ -3,8 +3,8 @@
  * A turn runs libuv's callbacks, which record what happened and wake waiters, and then fires the timers that are
  * due. Nothing in here knows Lua; whoever turns the loop resumes tasks between two turns.
  *
- * Ownership: the loop belongs to its Lua state and is closed with it. All handles on it are closed first; loop_close
- * turns until libuv has let go of the last of them. One thread only.
+ * Ownership: the loop belongs to its Lua state and is closed with it. loop_close closes what is left on it and turns
+ * until libuv has let go of the last handle. One thread only.
  */
 #ifndef CORUN_LOOP_H
 #define CORUN_LOOP_H
@@ -17,6 +17,12 @@
 struct process;
 struct timer;
 
+/* Whatever holds descriptors on the loop is in its list, so that loop_close reaches also what no finalizer does. */
+struct owned {
+  struct owned *prev, *next; /* NULL while in no list */
+  void (*close)(struct owned *);
+};
+
 struct loop {
   uv_loop_t uv;
   uv_timer_t clock;        /* wakes the loop when the nearest timer is due */
@@ -25,6 +31,7 @@ struct loop {
   char *spare;             /* one free block for the next buffer, LOOP_BLOCK bytes, or NULL */
   void *spawn_state;       /* private to the spawn backend */
   struct process *running; /* children that were not reaped yet */
+  struct owned owned;      /* a ring */
 };
 
 /* What buffers grow from and what the loop keeps one of: the size of a Linux pipe. */
@@ -32,6 +39,9 @@ struct loop {
 
 int loop_init(struct loop *loop);
 void loop_close(struct loop *loop);
+
+void loop_own(struct loop *loop, struct owned *owned, void (*close)(struct owned *));
+void loop_disown(struct owned *owned); /* harmless when it is in no list */
 
 /* Runs what is ready; with `block`, first waits until there is something (or the nearest timer is due). */
 void loop_turn(struct loop *loop, bool block);

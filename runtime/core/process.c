@@ -28,13 +28,19 @@ void process_init(struct process *p, struct loop *loop) {
   waitq_init(&p->ended);
 }
 
+static void close_owned(struct owned *owned) {
+  process_close((struct process *)((char *)owned - offsetof(struct process, owned)));
+}
+
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure) {
   int err = spawn_start(p->loop, request, &p->child, failure);
   if (err) return err;
   p->started_at = loop_now();
+  p->detached = request->session;
   p->next = p->loop->running;
   if (p->next) p->next->prev = p;
   p->loop->running = p;
+  loop_own(p->loop, &p->owned, close_owned);
   return 0;
 }
 
@@ -48,6 +54,7 @@ int process_signal_tree(struct process *p, int signo) {
 
 static void forget(struct process *p, bool kill) {
   if (!p->child.pid) return;
+  loop_disown(&p->owned);
   if (kill) process_signal_tree(p, SIGKILL);
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);
@@ -63,7 +70,7 @@ static void forget(struct process *p, bool kill) {
 
 void process_close(struct process *p) {
   /* Members of a group whose leader has ended are not killed here: that is for stop plans to decide. */
-  forget(p, process_is_running(p));
+  forget(p, process_is_running(p) && !p->detached);
 }
 
 void process_abandon(struct process *p) {

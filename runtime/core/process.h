@@ -20,9 +20,11 @@ struct process {
   bool has_ended;
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
+  bool detached;                 /* has a session of its own, to outlive us */
   /* public */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */
+  struct owned owned;
   struct loop *loop;
   struct process *prev, *next;
 };
@@ -36,7 +38,7 @@ static inline bool process_is_running(const struct process *p) { return p->child
 int process_signal(struct process *p, int signo);
 int process_signal_tree(struct process *p, int signo);
 
-/* Kills what runs (the tree), reaps it, forgets it. */
+/* Kills what runs (the tree), reaps it, forgets it. A detached process is let run. */
 void process_close(struct process *p);
 
 /* Lets it run on without us: no status will come. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,12 +50,17 @@ static void watch_event(void *owner, int events) {
   if (n > 0) waitq_wake_all(&r->readable);
 }
 
+static void close_owned(struct owned *owned) {
+  reader_close((struct reader *)((char *)owned - offsetof(struct reader, owned)));
+}
+
 void reader_open(struct reader *r, struct loop *loop, int fd) {
   *r = (struct reader){.fd = fd, .spill_fd = -1, .loop = loop, .high_water = READER_HIGH_WATER,
                        .active_at = loop_now()};
   waitq_init(&r->readable);
   waitq_init(&r->ended);
   r->is_file = fd_is_file(fd);
+  loop_own(loop, &r->owned, close_owned);
 }
 
 int reader_start(struct reader *r) {
@@ -70,6 +76,7 @@ void reader_open_copy(struct reader *copy, struct reader *r) {
                           .active_at = loop_now(), .eof = r->eof, .error = r->error};
   waitq_init(&copy->readable);
   waitq_init(&copy->ended);
+  loop_own(copy->loop, &copy->owned, close_owned);
   if (r->eof) return;
   copy->source = r;
   r->copy = copy;
@@ -240,6 +247,7 @@ int reader_detach(struct reader *r) {
 void reader_close(struct reader *r) {
   if (r->closed) return;
   r->closed = true;
+  loop_disown(&r->owned);
   if (r->source) {
     struct reader *source = r->source;
     source->copy = r->source = NULL;

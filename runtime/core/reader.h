@@ -43,6 +43,7 @@ struct reader {
   /* public */
   size_t searched;       /* front bytes known to hold no separator; the owner of the search sets it */
   /* private */
+  struct owned owned;
   struct loop *loop;
   struct watch *watch;
   bool is_file;          /* never blocks, so it is not polled */

@@ -1,11 +1,13 @@
 #include "writer.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <unistd.h>
 
 #include "fd.h"
 
 static void finish(struct writer *w, int error) {
+  loop_disown(&w->owned);
   w->error = error;
   w->ending = true;
   if (w->watch) watch_close(w->watch);
@@ -63,11 +65,16 @@ static void watch_event(void *owner, int events) {
   update_watch(w);
 }
 
+static void close_owned(struct owned *owned) {
+  writer_close((struct writer *)((char *)owned - offsetof(struct writer, owned)));
+}
+
 void writer_open(struct writer *w, struct loop *loop, int fd) {
   *w = (struct writer){.fd = fd, .loop = loop};
   waitq_init(&w->writable);
   waitq_init(&w->drained);
   w->is_file = fd_is_file(fd) || fd_set_nonblocking(fd, true);
+  loop_own(loop, &w->owned, close_owned);
 }
 
 ssize_t writer_write(struct writer *w, const struct iovec *parts, int count) {

@@ -29,6 +29,7 @@ struct writer {
   struct waitq writable; /* woken when the descriptor takes bytes again and the queue is empty, or it is over */
   struct waitq drained;  /* woken each time the queue gets empty, and when it is over */
   /* private */
+  struct owned owned;
   struct loop *loop;
   struct watch *watch;
   bool is_file;

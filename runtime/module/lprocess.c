@@ -24,7 +24,6 @@ struct lua_process {
   struct process core; /* first */
   struct runtime *runtime;
   struct post post;
-  bool detached; /* outlives us */
 };
 
 struct process *check_process(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
@@ -332,7 +331,6 @@ static int f_start(lua_State *L) {
       .group = boolean_field(L, 1, "group"),
       .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
   };
-  p->detached = q.session;
   lua_getfield(L, 1, "argv");
   q.argv = s->argv = read_strings(L, lua_gettop(L));
   lua_pop(L, 1);
@@ -487,8 +485,8 @@ static int f_usage(lua_State *L) {
 /* process:close(): kills and reaps what still runs. The scope does this in better ways before. */
 static void close_process(struct lua_process *p) {
   post_remove(&p->post);
-  if (p->detached || p->runtime->pid != getpid()) process_abandon(&p->core);
-  else process_close(&p->core);
+  if (p->runtime->pid == getpid()) process_close(&p->core);
+  else process_abandon(&p->core);
 }
 
 static int f_gc(lua_State *L) {
@@ -537,11 +535,6 @@ static void any_clear(struct any *any) {
   for (size_t i = 0; i < any->count; i++) waiter_remove(&any->waiters[i].waiter);
 }
 
-static int f_any_gc(lua_State *L) {
-  any_clear(lua_touserdata(L, 1));
-  return 0;
-}
-
 static int wait_any_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   struct any *any = lua_touserdata(L, -1);
@@ -561,7 +554,6 @@ static int wait_for_any(lua_State *L, struct waitq **queues, size_t count, uint6
     any->waiters[i] = (struct any_waiter){.waiter = {.wake = any_woken}, .task = rt->current};
     waitq_add(queues[i], &any->waiters[i].waiter);
   }
-  luaL_setmetatable(L, "corun.core.Any");
   return wait_any_k(L, LUA_OK, 0);
 }
 
@@ -606,11 +598,9 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
 static const luaL_Reg scratch_meta[] = {{"__gc", f_scratch_gc}, {NULL, NULL}};
-static const luaL_Reg any_meta[] = {{"__gc", f_any_gc}, {NULL, NULL}};
 
 void process_register(lua_State *L, struct runtime *rt) {
   make_class(L, CLASS, methods, meta, rt);
   make_class(L, SCRATCH_CLASS, no_methods, scratch_meta, rt);
-  make_class(L, "corun.core.Any", no_methods, any_meta, rt);
   set_functions(L, functions, rt);
 }

@@ -484,13 +484,6 @@ static int f_task_set_scope(lua_State *L) {
   return 0;
 }
 
-static int f_task_gc(lua_State *L) {
-  struct task *t = check_task(L, 1);
-  waiter_remove(&t->waiter);
-  if (!t->runtime->closed) timer_stop(&t->runtime->loop, &t->timer);
-  return 0;
-}
-
 /* --- sleep --- */
 
 static int sleep_k(lua_State *L, int status, lua_KContext ctx) {
@@ -616,13 +609,10 @@ static int f_timer_set(lua_State *L) {
   return 0;
 }
 
-static int f_timer_gc(lua_State *L) {
-  struct lua_timer *t = luaL_checkudata(L, 1, TIMER_CLASS);
-  timer_clear(L, t);
-  return 0;
-}
-
 /* --- registration --- */
+
+/* None of these has a finalizer: a task is anchored until it has ended and a timer while it is set, and at the end of
+ * the state, when all finalizers run, the tasks still need theirs. */
 
 static const luaL_Reg functions[] = {
     {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"cancel", f_cancel},
@@ -631,10 +621,8 @@ static const luaL_Reg functions[] = {
 static const luaL_Reg task_methods[] = {
     {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
     {"_scope", f_task_scope}, {"_set_scope", f_task_set_scope}, {NULL, NULL}};
-static const luaL_Reg task_meta[] = {{"__gc", f_task_gc}, {NULL, NULL}};
 static const luaL_Reg queue_methods[] = {{"wait", f_queue_wait}, {"wake", f_queue_wake}, {NULL, NULL}};
 static const luaL_Reg timer_methods[] = {{"set", f_timer_set}, {NULL, NULL}};
-static const luaL_Reg timer_meta[] = {{"__gc", f_timer_gc}, {NULL, NULL}};
 static const luaL_Reg no_meta[] = {{NULL, NULL}};
 
 static lua_CFunction global_function(lua_State *L, const char *name) {
@@ -647,9 +635,9 @@ static lua_CFunction global_function(lua_State *L, const char *name) {
 void task_register(lua_State *L, struct runtime *rt) {
   rt->pcall = global_function(L, "pcall");
   rt->xpcall = global_function(L, "xpcall");
-  make_class(L, TASK_CLASS, task_methods, task_meta, rt);
+  make_class(L, TASK_CLASS, task_methods, no_meta, rt);
   make_class(L, QUEUE_CLASS, queue_methods, no_meta, rt);
-  make_class(L, TIMER_CLASS, timer_methods, timer_meta, rt);
+  make_class(L, TIMER_CLASS, timer_methods, no_meta, rt);
   set_functions(L, functions, rt);
   /* The main thread is the root task: it runs already, and it can only wait on its C stack. */
   struct task *root = push_task(L, rt);
