@@ -553,12 +553,14 @@ function M.flush_output()
   end
 end
 
---- `scope` is where the task stood that ends it all; it will not go on, so its scopes are ended for it (the
+--- `task`, in `scope`, is the one that ends it all; it will not go on, so its scopes are ended for it (the
 --- to-be-closed variables of its functions are lost, as in every os.exit).
-function hooks.finish(how, scope)
+function hooks.finish(how, scope, task)
   if root._ended then return end
   if how == "exit" then root:cancel("exit") end
   enter(core.current(), root)
+  local owner = owner_of(task, scope)
+  if owner then owner._tasks[task] = nil end
   while scope and scope ~= root do
     if scope._tasks and not scope._ended then
       scope:cancel("exit")
@@ -571,6 +573,15 @@ function hooks.finish(how, scope)
   local unseen = M.finish_root()
   for i = seen + 1, #unseen do io.stderr:write("corun: ", tostring(unseen[i]), "\n") end
   if M.signal and not M.hosted then core.die(M.signal) end
+end
+
+-- The same function, but for telling that the program exits: closing the state alone is the end of the main chunk.
+local exit = os.exit
+function os.exit(...) -- luacheck: ignore 122
+  core.exiting(true)
+  local _, e = pcall(exit, ...) -- comes back only from a wrong argument
+  core.exiting(false)
+  error(e, 2)
 end
 
 core.hooks(hooks)

@@ -127,12 +127,12 @@ int raise_argument(lua_State *L, int index, const char *what, const char *expect
 
 static void finish(struct runtime *rt, lua_State *L, const char *how) {
   runtime_push_hook(L, "finish");
-  lua_pushstring(L, how);
+  lua_pushstring(L, rt->exiting ? "exit" : how);
   lua_rawgetp(L, LUA_REGISTRYINDEX, rt->current ? rt->current : rt->root);
   lua_getiuservalue(L, -1, 2); /* its scope */
-  lua_remove(L, -2);
+  lua_insert(L, -2);
   task_become_root(rt);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+  if (lua_pcall(L, 3, 0, 0) != LUA_OK) {
     fprintf(stderr, "corun: %s\n", luaL_tolstring(L, -1, NULL));
     lua_pop(L, 2);
   }
@@ -160,6 +160,13 @@ static void at_exit(void) {
     struct runtime *rt = open_runtimes[i];
     if (rt && !rt->closed && rt->pid == getpid()) finish(rt, rt->service, "exit");
   }
+}
+
+/* core.exiting(boolean): os.exit is being called. With its second argument it closes the state, which by itself would be
+ * the end of the main chunk: tasks would be waited for. */
+static int f_exiting(lua_State *L) {
+  runtime_of(L)->exiting = lua_toboolean(L, 1);
+  return 0;
 }
 
 static void register_at_exit(void) { atexit(at_exit); }
@@ -198,7 +205,7 @@ void make_class(lua_State *L, const char *name, const luaL_Reg *methods, const l
 }
 
 static const luaL_Reg canary_meta[] = {{"__gc", f_canary_gc}, {NULL, NULL}};
-static const luaL_Reg functions[] = {{"hooks", f_hooks}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"hooks", f_hooks}, {"exiting", f_exiting}, {NULL, NULL}};
 
 static struct runtime *open_runtime(lua_State *L) {
   struct runtime *rt = lua_newuserdatauv(L, sizeof *rt, 0);

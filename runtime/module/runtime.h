@@ -78,7 +78,7 @@ struct runtime {
   unsigned task_ids;
   lua_CFunction pcall, xpcall;  /* to know them in a call stack */
   void *canary;                 /* the newest one, see runtime_renew_canary */
-  bool closed;
+  bool closed, exiting;
   int pid;                      /* a fork's copy of us must not touch our children */
   void (*before_output)(struct runtime *); /* of the host's REPL, or NULL */
   void (*before_wait)(struct runtime *);
