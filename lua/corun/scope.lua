@@ -557,6 +557,10 @@ end
 --- to-be-closed variables of its functions are lost, as in every os.exit).
 function hooks.finish(how, scope, task)
   if root._ended then return end
+  if live > 0 then
+    core.set_busy(false)
+    core.set_busy(true) -- a stock interpreter gives SIGINT its own meaning back after the main chunk
+  end
   if how == "exit" then root:cancel("exit") end
   enter(core.current(), root)
   local owner = owner_of(task, scope)
@@ -572,7 +576,7 @@ function hooks.finish(how, scope, task)
   local seen = #root._errors
   local unseen = M.finish_root()
   for i = seen + 1, #unseen do io.stderr:write("corun: ", tostring(unseen[i]), "\n") end
-  if M.signal and not M.hosted then core.die(M.signal) end
+  if M.signal and how == "close" and not M.hosted then core.die(M.signal) end
 end
 
 -- The same function, but for telling that the program exits: closing the state alone is the end of the main chunk.

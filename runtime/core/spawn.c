@@ -38,6 +38,10 @@ static void prepare_process(void) {
     struct sigaction fresh = {.sa_handler = SIG_DFL};
     sigaction(SIGCHLD, &fresh, NULL);
   }
+  sigset_t chld;
+  sigemptyset(&chld);
+  sigaddset(&chld, SIGCHLD);
+  pthread_sigmask(SIG_UNBLOCK, &chld, NULL); /* libuv waits for it */
 }
 
 void spawn_prepare_process(void) {

@@ -121,7 +121,7 @@ int spawn_signal_group(struct spawn_child *child, int signo);
 void spawn_release(struct spawn_child *child, bool reap);
 
 /* The process-wide facts, settled by the first call: raises the soft RLIMIT_NOFILE to the hard one (children get the
- * original), undoes an ignored SIGCHLD (the kernel would throw the statuses away). */
+ * original), undoes an ignored SIGCHLD (the kernel would throw the statuses away) and a blocked one. */
 void spawn_prepare_process(void);
 extern struct rlimit spawn_original_nofile;
 
