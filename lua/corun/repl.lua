@@ -1,5 +1,6 @@
 --- The interactive session: reads lines, runs them, prints values, while tasks and children go on.
 
+require "corun" -- the host ends a script that has it by the rules of scopes
 local core = require "corun.core"
 local errors = require "corun.error"
 local scopes = require "corun.scope"
@@ -25,7 +26,8 @@ end
 
 --- Line input: with editing, or plain.
 local function open_input()
-  local ok, problem = input.open(history_file())
+  local ok, problem = core.isatty(0)
+  if ok then ok, problem = input.open(history_file()) end
   if ok then
     local plain_print = print
     function print(...) -- luacheck: ignore 121
@@ -38,7 +40,7 @@ local function open_input()
       input.close()
     end
   end
-  io.stderr:write("corun: ", problem, "\n")
+  if problem then io.stderr:write("corun: ", problem, "\n") end
   return function(prompt)
     io.write(prompt)
     io.flush()
@@ -46,13 +48,16 @@ local function open_input()
   end, function() end
 end
 
+--- The next statement as a function; nil and why not; or nil alone at the end. Ctrl-C (false) begins anew.
 local function read_statement(read)
-  local text = read("> ")
+  local text
+  repeat text = read("> ") until text ~= false
   if not text then return nil end
   while true do
     local chunk, problem = compile(text)
     if chunk or not is_incomplete(problem) then return chunk, problem end
     local more = read(">> ")
+    if more == false then return read_statement(read) end
     if not more then return nil, problem end
     text = text .. "\n" .. more
   end

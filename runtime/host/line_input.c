@@ -33,7 +33,7 @@ static struct {
   char *history;
   char *line;
   char prompt[64];
-  bool ready, at_end, active, hidden;
+  bool ready, at_end, cancelled, active, hidden;
   struct waitq lines;
 } input = {.fd = -1};
 
@@ -150,6 +150,7 @@ static int read_k(lua_State *L, int status, lua_KContext ctx) {
   }
   input.ready = false;
   if (input.at_end) lua_pushnil(L);
+  else if (input.cancelled) lua_pushboolean(L, 0);
   else lua_pushstring(L, input.line);
   return 1;
 }
@@ -160,7 +161,7 @@ static int f_read(lua_State *L) {
   task_check(input.runtime, L);
   fflush(stdout);
   fflush(stderr);
-  input.ready = input.hidden = false;
+  input.ready = input.hidden = input.cancelled = false;
   input.active = true;
   edit.handler_install(input.prompt, line_cb);
   watch_set(input.watch, UV_READABLE);
@@ -168,17 +169,15 @@ static int f_read(lua_State *L) {
   return read_k(L, LUA_OK, 0);
 }
 
-/* Ctrl-C at the prompt: an empty line instead of what was typed. */
+/* Ctrl-C at the prompt: read returns false instead of what was typed. */
 static int f_cancel(lua_State *L) {
   lua_settop(L, 0);
   if (!input.active) return 0;
   restore_terminal();
   watch_set(input.watch, 0);
   dprintf(1, "^C\n");
-  free(input.line);
-  input.line = strdup("");
   input.at_end = false;
-  input.ready = true;
+  input.cancelled = input.ready = true;
   waitq_wake_all(&input.lines);
   return 0;
 }

@@ -5,8 +5,8 @@
 
 #include <lua.h>
 
-/* Pushes a table: open(history file) → true or nil and why not; read(prompt) → line or nil at the end, yields;
- * cancel() throws away what is typed; close(). */
+/* Pushes a table: open(history file) → true or nil and why not; read(prompt) → line, nil at the end, or false
+ * when it was cancelled, yields; cancel() throws away what is typed; hide() before something is printed; close(). */
 int luaopen_line_input(lua_State *L);
 
 #endif

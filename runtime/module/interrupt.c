@@ -26,6 +26,10 @@ static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void raise_hook(lua_State *L, lua_Debug *ar);
 
+/* Instructions after which a script counts as one that does not wait. One that soon does is interrupted there, where
+ * it expects it, and not between any two of its lines. */
+enum { PATIENCE = 10000 };
+
 /* SIGPIPE is for every pipe; only a closed stdout ends the program, the others are errors of their writes. */
 static bool stdout_is_closed(void) {
   struct pollfd fd = {.fd = 1, .events = POLLOUT};
@@ -62,10 +66,11 @@ static void handle(int signo, siginfo_t *info, void *context) {
         raise(signo);
         break;
       }
+      if (rt->pending[index]) continue; /* setting the hook again would start its count again */
       rt->pending[index] = 1;
       uv_async_send(&rt->signalled);
       struct task *t = rt->current;
-      if (t) lua_sethook(t->thread, raise_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+      if (t) lua_sethook(t->thread, raise_hook, LUA_MASKCOUNT, PATIENCE);
     }
   }
   if (!taken) forward(signo, index, info, context);
