@@ -2,7 +2,11 @@
 
 local support = {}
 
+local lfs = require "lfs"
+
+-- Absolute, for children with other directories.
 support.fixtures = os.getenv("CORUN_FIXTURES") or "build/dev/fixtures"
+if support.fixtures:sub(1, 1) ~= "/" then support.fixtures = lfs.currentdir() .. "/" .. support.fixtures end
 
 --- The path of a fixture program.
 function support.fixture(name) return support.fixtures .. "/" .. name end
@@ -31,8 +35,6 @@ function support.directory()
 end
 
 support.directories = {}
-
-local lfs = require "lfs"
 
 --- Our open descriptors, as a set of "number → what it is".
 function support.descriptors()

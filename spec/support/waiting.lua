@@ -1,0 +1,23 @@
+--- Waiting for a fact about the world that nobody announces.
+
+local corun = require "corun"
+
+local M = {}
+
+--- Lets corun go on until fact() is true, and returns what it gave; fails after `seconds` (10).
+function M.wait_until(what, fact, seconds)
+  local deadline = corun.now() + (seconds or 10)
+  while true do
+    local value = fact()
+    if value then return value end
+    if corun.now() > deadline then error("it never came true: " .. what, 2) end
+    corun.sleep(0.0005)
+  end
+end
+
+--- Lets every task that is ready run, many times over: what could happen by itself has happened.
+function M.let_others_run()
+  for _ = 1, 50 do corun.sleep(0) end
+end
+
+return M
