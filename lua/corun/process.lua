@@ -124,29 +124,30 @@ local function interpreter_of(path, cwd)
   return line and line:match("^#!%s*(%S+)") or "?"
 end
 
-local function failure_text(plan, stage, message, script, path)
+local function failure_text(plan, stage, message, script, target)
   if script then
     return ("%s: the interpreter %s of its #! line is missing"):format(message, interpreter_of(script, plan.cwd))
   end
   if stage == "exec" then return message end
-  if stage == "open" then return ("cannot open '%s': %s"):format(path, message) end
+  if stage == "open" then return ("cannot open %s: %s"):format(target, message) end
   local text = stage_texts[stage] or stage
   if stage == "chdir" then text = ("%s '%s'"):format(text, plan.cwd) end
   return text .. ": " .. message
 end
 
 local function raise_failure(argv, plan, stage, code, message, script, action)
-  local path = script or plan.file
+  local path, shown = script or plan.file, nil
   if stage == "open" then
     local number, what, name = table.unpack(plan.fds[action])
-    path = what == "file" and name or "descriptor " .. number
+    path = what == "file" and name or nil
+    shown = path and shell.quote(path) or ("descriptor %d of the child"):format(number)
   elseif stage == "chdir" then
     path = plan.cwd
   end
   local kind = code == "ENOTSUP" and "unsupported" or "spawn"
   local what = ("cannot start %s: %s"):format(shell.quote(plan.file),
     kind == "unsupported" and ("%s: not possible with the %s spawn backend"):format(stage, core.backend)
-      or failure_text(plan, stage, message, script, path))
+      or failure_text(plan, stage, message, script, shown))
   error(errors.new(kind, what, { code = code, stage = stage, path = path, argv = argv }), 0)
 end
 
@@ -302,7 +303,9 @@ local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
 --- A process that run, capture or sh collects.
 function M.start_captured(options)
   scopes.check_open()
-  return start(setmetatable({}, Process), options, captured, core.scope())
+  local self = start(setmetatable({}, Process), options, captured, core.scope())
+  if self.stdin and not self._fed then self.stdin:write_eof() end -- stdin = "pipe", to which nobody could write
+  return self
 end
 
 --- A started process with three pipes unless the spec says otherwise.

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,9 @@ static void exit_cb(uv_process_t *handle, int64_t code, int signo) {
 
 static void close_cb(uv_handle_t *handle) { free(handle); }
 
+/* For the moment of a start, settings of the whole process are changed: one start at a time. */
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static int start(struct loop *loop, const struct spawn_request *q, const char *program, uv_process_t *handle) {
   int count = q->fd_count ? q->fds[q->fd_count - 1].child + 1 : 0;
   uv_stdio_container_t *stdio = calloc((size_t)count + 1, sizeof *stdio);
@@ -116,6 +120,7 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   if (q->uid >= 0) options.flags |= UV_PROCESS_SETUID, options.uid = (uv_uid_t)q->uid;
   if (q->gid >= 0) options.flags |= UV_PROCESS_SETGID, options.gid = (uv_gid_t)q->gid;
   if (q->session || q->group) options.flags |= UV_PROCESS_DETACHED;
+  pthread_mutex_lock(&start_lock);
   struct marked marked = {0};
   mark_others(&marked);
   /* The child of a fork inherits the limit at once; only the moment between is lowered. */
@@ -128,6 +133,7 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   sigaction(SIGPIPE, &pipe_action, NULL);
   if (lowered) setrlimit(RLIMIT_NOFILE, &raised);
   unmark(&marked);
+  pthread_mutex_unlock(&start_lock);
   free(stdio);
   return err;
 }
