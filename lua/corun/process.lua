@@ -140,7 +140,7 @@ local function raise_failure(argv, plan, stage, code, message, script, action)
   if stage == "open" then
     local number, what, name = table.unpack(plan.fds[action])
     path = what == "file" and name or nil
-    shown = path and shell.quote(path) or ("descriptor %d of the child"):format(number)
+    shown = path and "'" .. path .. "'" or ("descriptor %d of the child"):format(number)
   elseif stage == "chdir" then
     path = plan.cwd
   end
