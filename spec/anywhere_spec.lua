@@ -176,7 +176,7 @@ describe("A blocking operation", function()
     end)
   end
 
-  it("may wait in any such place for what waits in any other, in either order", function()
+  it("may wait in any such place for what waits in any other, in either order #slow", function()
     for _, first in ipairs(names) do
       for _, second in ipairs(names) do
         local later = corun.go(places[first], function()

@@ -102,6 +102,7 @@ describe("timeout", function()
       assert.equal(1, #result.held_by)
       assert.equal(1, #survivors())
       corun.run { "kill", "-KILL", result.held_by[1] }
+      waiting.wait_until("it is gone", function() return #survivors() == 0 end)
     end)
   end)
 end)
@@ -116,11 +117,15 @@ describe("idle_timeout", function()
   end)
 
   it("leaves one alone that goes on writing, to whichever stream #slow", function()
-    for _, stream in ipairs { 1, 2 } do
-      local script = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.03; echo $i >&" .. stream .. "; done"
-      local result = corun.run { "sh", "-c", script, idle_timeout = 0.2 }
+    local tasks = {}
+    for stream = 1, 2 do
+      local script = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05; echo $i >&" .. stream .. "; done"
+      tasks[stream] = corun.go(corun.run, { "sh", "-c", script, idle_timeout = 0.4 })
+    end
+    for _, task in ipairs(tasks) do
+      local result = task:await()
       assert.equal("exit", result.reason)
-      assert.is_true(result.duration > 0.2)
+      assert.is_true(result.duration > 0.4)
     end
   end)
 
@@ -191,7 +196,7 @@ describe("A stop plan", function()
 end)
 
 describe("The first cause", function()
-  it("is the one that is told: idle before timeout", function()
+  it("is the one that is told: idle before timeout #slow", function()
     failure("idle", { stubborn, idle_timeout = 0.05, timeout = 0.1, grace = 0.3 })
   end)
 
@@ -201,7 +206,7 @@ describe("The first cause", function()
     assert.equal(1000, #e.result.stdout)
   end)
 
-  it("is the one that is told: timeout before a cancellation", function()
+  it("is the one that is told: timeout before a cancellation #slow", function()
     local seen
     local task = corun.go(pcall, corun.run, {
       "sh", "-c", "trap 'echo stopping >&2' TERM; while :; do sleep 0.01; done", timeout = 0.05, grace = 0.3,
@@ -236,7 +241,7 @@ describe("Cancelling a run", function()
     assert.same({}, survivors())
   end)
 
-  it("lets the result stand when the command had already ended", function()
+  it("lets the result stand when the command had already ended #slow", function()
     corun.scope(function()
       local task = corun.go(pcall, corun.run, { support.fixture "holder", linger = 60 })
       waiting.wait_until("it has started", function() return #survivors() > 0 end)

@@ -47,7 +47,7 @@ describe("A pipe that a grandchild holds after the exit", function()
     assert.is_true(support.is_gone(held))
   end)
 
-  it("is read on while data come, however long", function()
+  it("is read on while data come, however long #slow", function()
     corun.scope(function()
       local after = 0.3
       local task = corun.go(corun.run, { holder, "5", linger = 0.1 })
@@ -93,7 +93,7 @@ describe("A pipe that a grandchild holds after the exit", function()
 end)
 
 describe("A stop plan without KILL", function()
-  it("is not escalated by run: what ignores it goes on until the scope's end", function()
+  it("is not escalated by run: what ignores it goes on until the scope's end #slow", function()
     local pid
     corun.scope(function()
       local result = corun.run { stubborn, timeout = 0.1, stop = { { "TERM", 0.05 } }, check = false }
@@ -108,7 +108,7 @@ describe("A stop plan without KILL", function()
     assert.is_true(support.is_gone(pid))
   end)
 
-  it("is not escalated by terminate()", function()
+  it("is not escalated by terminate() #slow", function()
     local p <close> = corun.spawn { stubborn, stop = { { "TERM", 0.05 } } }
     p.stdout:read_line()
     assert.is_nil(p:terminate())

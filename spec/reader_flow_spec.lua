@@ -173,6 +173,11 @@ describe("The descriptor of a Reader", function()
 end)
 
 describe("A Reader without its Process", function()
+  -- The end of a stream may come before that of the child.
+  after_each(function()
+    waiting.wait_until("the child is reaped", function() return #support.children() == 0 end)
+  end)
+
   it("works on while it is referenced", function()
     local function only_the_reader()
       return corun.spawn({ "sh", "-c", "echo one; echo two", stderr = "null" }).stdout

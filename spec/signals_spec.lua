@@ -137,6 +137,19 @@ for _, host in ipairs(scripts.hosts) do
       assert.equal("asked\n", p.stdout:read())
     end)
 
+    it("is in charge from the first moment of its first child #slow", function()
+      for _ = 1, 25 do
+        local result = host:run([[
+          local corun = require "corun"
+          local _ <close> = setmetatable({}, {__close = function() print "closed" end})
+          corun.spawn{"sh", "-c", "kill -TERM $PPID; exec sleep 1000"}
+          corun.sleep(1000)
+        ]], { timeout = 5 })
+        assert.equal("closed\n", result.stdout)
+        assert.same({}, support.marked("CORUN_SPEC=" .. corun.env.CORUN_SPEC))
+      end
+    end)
+
     it("can end itself by os.exit in its clean-up", function()
       local p <close> = host:spawn([[
         local corun = require "corun"

@@ -55,7 +55,7 @@ describe("Several Lua states", function()
     }, lines)
   end)
 
-  it("can work in two threads at the same time", function()
+  it("can work in two threads at the same time #slow", function()
     local work = [[
       local corun = require "corun"
       local count = 0

@@ -80,6 +80,21 @@ for _, host in ipairs(scripts.hosts) do
         assert.is_true(p:wait(10).ok)
       end)
 
+      it("loses nothing however the script ends", function()
+        for _, ending in ipairs {
+          "os.exit(0)", "os.exit(0, true)", "error 'x'", "corun.go(function() os.exit(0) end) corun.sleep(1)",
+          "corun.run{'false'}", "corun.stdout:write_eof()",
+        } do
+          local p <close> = host:spawn([[
+            local corun = require "corun"
+            corun.stdout:write(("x"):rep(900000))
+            corun.stderr:write("written\n")
+          ]] .. ending)
+          assert.equal("written", p.stderr:read_line())
+          assert.equal(900000, #p.stdout:read(), ending)
+        end
+      end)
+
       it("appends to a file that it shares with others", function()
         local path = support.directory() .. "/output"
         host:run([[
@@ -128,7 +143,7 @@ for _, host in ipairs(scripts.hosts) do
         assert.equal(4 << 20, #p.stdout:read())
       end)
 
-      it("stops reading when its output is full", function()
+      it("stops reading when its output is full #slow", function()
         local p <close> = host:spawn(filter)
         local calls = 0
         local task = corun.go(pcall, function()

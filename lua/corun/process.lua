@@ -284,13 +284,16 @@ local function start(self, options, defaults, scope)
   self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)
+  scopes.count_live(1) -- before it: a signal to us may come with the child's first breath
   local handle, second, code, message, script, action = core.start(plan, self)
-  if not handle then raise_failure(options.argv, plan, second, code, message, script, action) end
+  if not handle then
+    scopes.count_live(-1)
+    raise_failure(options.argv, plan, second, code, message, script, action)
+  end
   self._handle = handle
   self.pid = handle:pid()
   self.started_at = core.time()
   if not options.detached then self._home._processes[self] = true end
-  scopes.count_live(1)
   attach(self, second)
   if plan.pump then pump(self, plan.pump) end
   if options.input ~= nil then feed(self, options.input) end

@@ -39,7 +39,7 @@ static void check_map(const struct spawn_fd *fds, size_t count) {
     dup3(pair[1], 3 + i, i % 2 ? O_CLOEXEC : 0); /* only the map decides */
     close(pair[1]);
   }
-  char expected[10];
+  char expected[12];
   int above = 0;
   for (size_t i = 0; i < count; i++) above += fds[i].child > 2;
   snprintf(expected, sizeof expected, "%d", above);
