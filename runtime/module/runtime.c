@@ -251,6 +251,7 @@ int luaopen_corun_core(lua_State *L) {
   reader_register(L, rt);
   writer_register(L, rt);
   process_register(L, rt);
+  wait_register(L, rt);
   system_register(L, rt);
   interrupt_register(L, rt);
   runtime_renew_canary(rt, L);

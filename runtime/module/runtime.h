@@ -127,6 +127,10 @@ void task_become_root(struct runtime *rt);
 /* Seconds at `index` as a due time (nil: 0, never). Argument error for what is no time. */
 uint64_t check_due(lua_State *L, int index);
 
+/* How many __close handlers the current task is in (closing.c). */
+int closing_depth(struct runtime *rt, lua_State *L);
+void closing_register(lua_State *L, struct runtime *rt);
+
 /* --- hooks (runtime.c) --- */
 
 void runtime_post(struct runtime *rt, struct post *post, void (*deliver)(struct runtime *, lua_State *, struct post *));
@@ -165,6 +169,7 @@ void task_register(lua_State *L, struct runtime *rt);
 void reader_register(lua_State *L, struct runtime *rt);
 void writer_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
+void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
 void interrupt_register(lua_State *L, struct runtime *rt);
 
@@ -180,7 +185,6 @@ struct reader *check_reader(lua_State *L, int index);
 struct writer *check_writer(lua_State *L, int index);
 struct process *check_process(lua_State *L, int index);
 struct reader *test_reader(lua_State *L, int index); /* NULL where it is none */
-struct process *test_process(lua_State *L, int index);
 /* A new closed Reader or Writer on top of the stack, to be opened by the caller. */
 struct reader *push_reader(lua_State *L, struct runtime *rt);
 struct writer *push_writer(lua_State *L, struct runtime *rt);

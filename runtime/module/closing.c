@@ -1,0 +1,89 @@
+/* Whether a blocking operation was called from a __close handler.
+ *
+ * A function that runs as a to-be-closed variable's __close may finish its work though the scope is cancelled: clean-up
+ * that cannot wait would be no clean-up. Lua names such a call ("metamethod", "close") when a block ends normally. When
+ * an error unwinds, the caller is the protected call itself, and there it can be told by where it stands: pcall has only
+ * `true` below the function that it calls, xpcall three values, but a __close is called above what the failed function
+ * left; and any other C function that has a main chunk among its values is the program's own protected call. */
+#include <string.h>
+
+#include "runtime.h"
+
+/* True where the caller's C frame holds at `index` something else than the function it has called. (A function with
+ * variable arguments is moved up by Lua and leaves itself there.) */
+static bool stands_above(lua_State *L, lua_Debug *ar, lua_Debug *caller, int index) {
+  if (!lua_getlocal(L, caller, index)) return false;
+  lua_getinfo(L, "f", ar);
+  bool other = !lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return other;
+}
+
+static bool holds_main_chunk(lua_State *L, lua_Debug *caller) {
+  bool found = false;
+  for (int i = 1; !found && lua_getlocal(L, caller, i); i++) {
+    lua_Debug ar;
+    if (lua_isfunction(L, -1) && !lua_iscfunction(L, -1)) {
+      lua_getinfo(L, ">S", &ar);
+      found = !strcmp(ar.what, "main");
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  return found;
+}
+
+static bool is_close_handler(lua_State *L, int level, lua_Debug *ar) {
+  lua_Debug caller;
+  lua_getinfo(L, "nS", ar);
+  if (ar->name && !strcmp(ar->name, "close") && !strcmp(ar->namewhat, "metamethod")) return true;
+  if (strcmp(ar->what, "Lua") || !lua_getstack(L, level + 1, &caller)) return false;
+  lua_getinfo(L, "Sf", &caller);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  if (!function) return false;
+  const struct runtime *rt = runtime_of_state(L);
+  if (function == rt->pcall) return stands_above(L, ar, &caller, 2);
+  if (function == rt->xpcall) return stands_above(L, ar, &caller, 4);
+  return holds_main_chunk(L, &caller);
+}
+
+/* True for a C function that is neither pcall nor xpcall: nothing can yield across it. */
+static bool is_boundary(const struct runtime *rt, lua_State *L, lua_Debug *ar) {
+  lua_getinfo(L, "f", ar);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return function && function != rt->pcall && function != rt->xpcall;
+}
+
+static int close_handlers(const struct runtime *rt, lua_State *L) {
+  lua_Debug ar;
+  int count = 0, boundaries = 0, level = 0;
+  for (; lua_getstack(L, level, &ar); level++) {
+    count += is_close_handler(L, level, &ar);
+    if (level > 0) boundaries += is_boundary(rt, L, &ar); /* level 0 is the operation itself */
+  }
+  /* A user's coroutine that is being closed (coroutine.close, or an error that leaves coroutine.wrap) runs its handlers
+   * at its outermost level, where it cannot yield; its body, without a C function in between, could. */
+  bool is_coroutine = L != rt->root->thread && L != rt->current->thread;
+  if (is_coroutine && !boundaries && !lua_isyieldable(L)) count++;
+  return count;
+}
+
+/* Also counted: handlers around a coroutine of the handler's own. */
+int closing_depth(struct runtime *rt, lua_State *L) {
+  struct task *t = rt->current;
+  return t->unwinding + close_handlers(rt, L) + (t->thread != L ? close_handlers(rt, t->thread) : 0);
+}
+
+static lua_CFunction global_function(lua_State *L, const char *name) {
+  lua_getglobal(L, name);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return function;
+}
+
+void closing_register(lua_State *L, struct runtime *rt) {
+  rt->pcall = global_function(L, "pcall");
+  rt->xpcall = global_function(L, "xpcall");
+}
