@@ -214,7 +214,6 @@ local function feed(process, input)
     if not ok and not errors.is_kind(e, "io") then scopes.fail(process._home, e) end
   end)
 end
-M.feed = feed
 
 --- The time limits of a process that nobody collects.
 local function watch_limits(self)

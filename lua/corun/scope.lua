@@ -58,7 +58,6 @@ local function cancelled_by(scope)
     scope = scope._parent
   end
 end
-M.cancelled_by = cancelled_by
 
 local function cancelled_around(scope)
   return not scope._shield and cancelled_by(scope._parent) or nil

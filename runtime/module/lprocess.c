@@ -501,16 +501,6 @@ static int f_release(lua_State *L) {
   return 0;
 }
 
-/* process:abandon(): lets it run on without us. */
-static int f_abandon(lua_State *L) {
-  struct lua_process *p = (struct lua_process *)check_process(L, 1);
-  post_remove(&p->post);
-  process_abandon(&p->core);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, p);
-  return 0;
-}
-
 static int f_kill_all(lua_State *L) {
   process_kill_all(&runtime_of(L)->loop);
   return 0;
@@ -520,7 +510,7 @@ static const luaL_Reg functions[] = {
     {"start", f_start}, {"kill_all", f_kill_all}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"pid", f_pid},       {"times", f_times},   {"status", f_status}, {"wait", f_wait}, {"signal", f_signal},
-    {"usage", f_usage},   {"abandon", f_abandon}, {"release", f_release}, {"signal_tree", f_signal_tree}, {NULL, NULL}};
+    {"usage", f_usage},   {"release", f_release}, {"signal_tree", f_signal_tree}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
 static const luaL_Reg scratch_meta[] = {{"__gc", f_scratch_gc}, {NULL, NULL}};
