@@ -13,8 +13,8 @@ local core = require "corun.core"
 ---| "incomplete"  # partial, expected
 ---| "closed"
 ---| "busy"
----| "deadlock"    # every task waits for what can never come
----| "group"       # errors
+---| "deadlock"    # every task waits for what can never come; or one for itself
+---| "group"       # errors, tracebacks
 ---| "unsupported"
 ---| "error"       # what corun.try caught that was no Error: value
 
@@ -33,7 +33,11 @@ local core = require "corun.core"
 ---@field partial string?
 ---@field expected string?
 ---@field written integer?  bytes of a cut write that went
----@field errors any[]?
+---@field errors any[]?     what was raised, as it was raised
+---@field tracebacks string[]?  of each of them, under the same number
+---@field also any[]?       what was raised while the clean-up after this one ran
+---@field waiting string[]? of a deadlock: for each task what it waits for, and where
+---@field attempts integer? how often corun.retry has tried
 ---@field result corun.Result?
 local Error = {}
 Error.__index = Error
@@ -124,19 +128,25 @@ function Error:__tostring()
   if result and not result._was_shown then
     for _, line in ipairs(last_lines(rawget(result, "stderr"), 10)) do parts[#parts + 1] = "  stderr: " .. line end
   end
-  if self.errors then
-    for i, e in ipairs(self.errors) do
-      parts[#parts + 1] = ("  %d) %s"):format(i, (tostring(e):gsub("\n", "\n     ")))
-    end
+  for _, line in ipairs(self.waiting or {}) do parts[#parts + 1] = "  " .. line end
+  for i, e in ipairs(self.errors or {}) do
+    parts[#parts + 1] = ("  %d) %s"):format(i, (tostring(e):gsub("\n", "\n     ")))
+  end
+  for _, e in ipairs(self.also or {}) do
+    parts[#parts + 1] = "  also: " .. tostring(e):gsub("\n", "\n        ")
   end
   return table.concat(parts, "\n")
 end
 
+--- What was raised, if it is no Error, as one: its text is the same.
+local function as_error(e, traceback)
+  if M.is(e) then return e end
+  return M.new("error", tostring(e), { value = e, where = false, traceback = traceback })
+end
+
 local function tried(ok, ...)
   if ok then return ... end
-  local e = ...
-  if M.is(e) then return nil, e end
-  return nil, M.new("error", tostring(e), { value = e, where = false })
+  return nil, as_error((...))
 end
 
 --- Calls fn(...) and returns what it returns, or nil and the Error. What was raised and is no Error (a message of
@@ -149,6 +159,104 @@ function M.try(fn, ...)
   return tried(pcall(fn, ...))
 end
 
+---@return string  what the error says, in one piece without lists
+function M.message(e)
+  return M.is(e) and e.message or tostring(e)
+end
+
+-- More than one error. What is no Error has no traceback of its own: that of the last one raised again by corun is
+-- remembered, for whoever catches it further out.
+
+local raised = {} -- value, traceback
+
+--- Raises again what was raised at another place.
+function M.raise(e, traceback)
+  raised.value, raised.traceback = e, traceback
+  error(e, 0)
+end
+
+--- Where a value that is no Error was raised first, if that is known.
+---@return string?
+function M.origin(e)
+  if e ~= nil and rawequal(raised.value, e) then return raised.traceback end
+end
+
+--- The tracebacks of a list of errors; `known` has those of values that are no Errors.
+function M.tracebacks(list, known)
+  local all = {}
+  for i, e in ipairs(list) do all[i] = M.is(e) and e.traceback or known[i] or "" end
+  return all
+end
+
+--- Adds `e`, raised while cleaning up after `first`, to it. Returns the first, which has become an Error if it was none.
+function M.with_also(first, e, traceback)
+  if rawequal(first, e) then return first end
+  first = as_error(first, traceback)
+  first.also = first.also or {}
+  table.insert(first.also, e)
+  return first
+end
+
+--- What a cancellation brings along besides itself, as one error, or nil. It is taken off.
+function M.take_also(e)
+  local also = e.also
+  if not also then return nil end
+  e.also = nil
+  local first = also[1]
+  for i = 2, #also do first = M.with_also(first, also[i]) end
+  return first
+end
+
+local function settled(seen, ok, ...)
+  if ok then return true, ... end
+  local e = ...
+  local first = seen.first
+  if first == nil or rawequal(first, e) then return false, e, seen.traceback end
+  return false, M.with_also(first, e, seen.traceback), seen.traceback
+end
+
+--- pcall(fn, ...), but an error of a __close handler does not take the place of the error that it cleans up after: it is
+--- added to that one's `also`. Returns the traceback as a third value where the error has none of its own.
+function M.call(fn, ...)
+  local seen = {}
+  local function note(e) -- is told of the first error, and then of each that a __close handler raises
+    if seen.first == nil then
+      seen.first = e
+      if not M.is(e) then seen.traceback = M.origin(e) or script_traceback() end
+    end
+    return e
+  end
+  return settled(seen, xpcall(fn, note, ...))
+end
+
+-- Arguments that many take
+
+function M.check_function(fn, what)
+  if type(fn) ~= "function" then M.argument("%s: a function expected, got %s", what, M.show(fn)) end
+end
+
+--- Seconds, 0 or more.
+function M.check_seconds(seconds, what)
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    M.argument("%s: seconds expected, 0 or more, got %s", what, M.show(seconds))
+  end
+  return seconds
+end
+
+--- A table of options, of which `known` has a check for each: a function of the value that returns what was expected if
+--- it is wrong.
+function M.check_options(options, known, what)
+  if options == nil then return {} end
+  if type(options) ~= "table" then M.argument("%s: a table of options expected, got %s", what, M.show(options)) end
+  for name, value in pairs(options) do
+    local check = known[name]
+    if not check then M.argument("%s: unknown option %s", what, M.show(name)) end
+    local expected = check(value)
+    if expected then M.argument("%s: option '%s': %s expected, got %s", what, name, expected, M.show(value)) end
+  end
+  return options
+end
+
 -- What the C layer raises.
 M.hooks = {
   new_error = function(kind, message, code) return M.new(kind, message, { code = code }) end,
@@ -156,8 +264,8 @@ M.hooks = {
     return M.new("incomplete", ("the stream ended before %s: there were %d bytes"):format(expected, #partial),
       { expected = expected, partial = partial })
   end,
-  deadlock_error = function()
-    return M.new("deadlock", "every task waits for something that can never come")
+  timeout_error = function(what, seconds)
+    return M.new("timeout", ("%s in %g s"):format(what, seconds), { seconds = seconds })
   end,
   argument_error = function(what, expected, value)
     M.argument("%s: %s expected, got %s", what, expected, M.show(value))

@@ -1,7 +1,9 @@
 --- What the corun program does at the end of a script, and how it prints an error.
 
 local core = require "corun.core"
+local ending = require "corun.ending"
 local errors = require "corun.error"
+local interrupt = require "corun.interrupt"
 local scopes = require "corun.scope"
 
 local M = {}
@@ -13,14 +15,19 @@ local function with_traceback(text, traceback)
   return text .. "\nstack traceback:\n" .. traceback
 end
 
+--- An Error with its traceback; a group with that of each of its errors.
 local function text_of(e)
-  if errors.is(e) then return with_traceback(tostring(e), e.traceback) end
-  return tostring(e)
+  if not errors.is_kind(e, "group") then return errors.is(e) and with_traceback(tostring(e), e.traceback) or tostring(e) end
+  local parts = { e.message }
+  for i, each in ipairs(e.errors) do
+    parts[#parts + 1] = ("%d) %s"):format(i, errors.is(each) and text_of(each) or with_traceback(tostring(each), e.tracebacks[i]))
+  end
+  return table.concat(parts, "\n")
 end
 
 --- True where an error is only the way in which a signal, or a reader of our output that has gone, ends the script.
 local function is_quiet(e)
-  if scopes.signal and errors.is_kind(e, "cancelled") then return true end
+  if interrupt.ended_by and errors.is_kind(e, "cancelled") then return true end
   local signal = errors.is(e) and e.result and e.result.signal
   return (signal == "SIGPIPE" or errors.is_kind(e, "io") and e.code == "EPIPE") and core.stdout_closed()
 end
@@ -35,14 +42,14 @@ function M.describe(e)
   local first = scopes.root._errors[1]
   if errors.is_kind(e, "cancelled") and e._by == scopes.root and first ~= nil then
     reported = first
-    return with_traceback(text_of(first), scopes.root_tracebacks[1])
+    return with_traceback(text_of(first), scopes.root._tracebacks[1])
   end
   if errors.is(e) then return text_of(e) end
-  return with_traceback(tostring(e), errors.script_traceback())
+  return with_traceback(tostring(e), errors.origin(e) or errors.script_traceback())
 end
 
 local function exit_status(ok, failed)
-  if scopes.signal then return 128 + scopes.signal end
+  if interrupt.ended_by then return 128 + interrupt.ended_by end
   if (not ok or failed) and core.stdout_closed() and is_quiet(reported) then return 128 + core.signals.PIPE end
   return (ok and not failed) and 0 or 1
 end
@@ -53,10 +60,10 @@ end
 function M.finish(ok)
   if not ok then scopes.root:cancel("the script failed") end
   local failed = false
-  for i, e in ipairs(scopes.finish_root()) do
+  for i, e in ipairs(ending.finish_root()) do
     if e ~= reported and not is_quiet(e) then
       failed = true
-      io.stderr:write("corun: ", with_traceback(text_of(e), scopes.root_tracebacks[i]), "\n")
+      io.stderr:write("corun: ", with_traceback(text_of(e), scopes.root._tracebacks[i]), "\n")
     end
   end
   return exit_status(ok, failed)

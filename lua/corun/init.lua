@@ -6,9 +6,16 @@ local scopes = require "corun.scope"
 require "corun.task"
 require "corun.writer"
 local commands = require "corun.command"
+local interrupt = require "corun.interrupt"
+local locals = require "corun.locals"
+local parallel = require "corun.parallel"
 local processes = require "corun.process"
 local shell = require "corun.shell"
 local stdio = require "corun.stdio"
+local sync = require "corun.sync"
+local time = require "corun.time"
+local tree = require "corun.tree"
+require "corun.ending"
 
 ---@class corun
 ---@field stdin corun.Reader    our own standard input
@@ -31,10 +38,29 @@ local corun = {
 
   scope = scopes.scope,
   go = scopes.go,
-  timeout = scopes.timeout,
-  move_on = scopes.move_on,
-  shield = scopes.shield,
+  locals = locals.locals,
+  tasks = tree.tasks,
+
+  timeout = time.timeout,
+  move_on = time.move_on,
+  shield = time.shield,
+  sleep = time.sleep,
   now = core.now,
+  retry = time.retry,
+  every = time.every,
+
+  all = parallel.all,
+  race = parallel.race,
+  map = parallel.map,
+
+  event = sync.event,
+  semaphore = sync.semaphore,
+  mutex = sync.mutex,
+  channel = sync.channel,
+  select = sync.select,
+
+  on_signal = interrupt.on_signal,
+  signals = interrupt.signals,
 }
 
 --- Starts a process in the current scope, with three pipes unless the spec says otherwise.
@@ -51,12 +77,6 @@ end
 function scopes.Scope:spawn(spec)
   if self._ended then errors.argument("spawn: the scope has ended") end
   return processes.spawn(spec, self)
-end
-
---- Lets other tasks run for so many seconds; 0: lets each that is ready run once. Yields.
----@param seconds number
-function corun.sleep(seconds)
-  return core.sleep(scopes.check_seconds(seconds, "sleep"))
 end
 
 corun.env = setmetatable({}, {

@@ -357,7 +357,7 @@ local function left_of(deadline)
 end
 
 local function deadline_of(seconds, what)
-  return seconds and core.now() + scopes.check_seconds(seconds, what)
+  return seconds and core.now() + errors.check_seconds(seconds, what)
 end
 
 --- Waits until the process has ended. Its streams may still hold data, or be held open by others. Any number of tasks
@@ -366,7 +366,7 @@ end
 ---@return corun.Status
 function Process:wait(seconds)
   local handle = handle_of(self, "wait")
-  if seconds ~= nil then scopes.check_seconds(seconds, "wait") end
+  if seconds ~= nil then errors.check_seconds(seconds, "wait") end
   if not handle:wait(seconds) then error(timed_out(self, "still running", seconds), 0) end
   return self.status
 end
@@ -447,7 +447,7 @@ end
 ---@return corun.Status?  nil if it still runs (a plan without KILL)
 function Process:terminate(grace)
   handle_of(self, "terminate")
-  if grace ~= nil then scopes.check_seconds(grace, "terminate") end
+  if grace ~= nil then errors.check_seconds(grace, "terminate") end
   local plan = grace and stop.default(grace) or self._stop_plan
   self:_stop(plan)
   return self.status

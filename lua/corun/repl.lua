@@ -3,6 +3,7 @@
 require "corun" -- the host ends a script that has it by the rules of scopes
 local core = require "corun.core"
 local errors = require "corun.error"
+local interrupt = require "corun.interrupt"
 local scopes = require "corun.scope"
 local stdio = require "corun.stdio"
 local input = require "corun.line_input"
@@ -90,10 +91,10 @@ end
 local running -- the scope of the line that runs
 
 --- Ctrl-C stops the line, or throws away what is typed; other signals end the session as they end a script.
-local default_interrupted = errors.hooks.interrupted
-function errors.hooks.interrupted(number)
+local ended = interrupt.interrupted
+function interrupt.interrupted(number)
   if number ~= core.signals.INT then
-    default_interrupted(number)
+    ended(number)
   elseif running then
     running:cancel("interrupted")
   else
@@ -101,12 +102,42 @@ function errors.hooks.interrupted(number)
   end
 end
 
+-- One owning scope for each line, which stays open while something of it lives.
+
+local sessions = {}
+
+--- pcall(fn) in that scope. After an error what fn has started is stopped; else it lives on.
+local function run_in(scope, fn)
+  local outer = core.scope()
+  scopes.enter(scope)
+  local values = table.pack(pcall(fn))
+  if values[1] and not scope._cancelled then
+    sessions[#sessions + 1] = scope
+  else
+    scope:cancel("the line failed")
+    scopes.join(scope)
+    scopes.close(scope)
+  end
+  scopes.enter(outer)
+  return table.unpack(values, 1, values.n)
+end
+
+local function end_sessions()
+  for _, scope in ipairs(sessions) do
+    scope:cancel("the session ends")
+    scopes.join(scope)
+    scopes.close(scope)
+  end
+  sessions = {}
+end
+
 --- Runs one line in a scope of its own. What it has started lives on with the session if the line went well, and is
 --- stopped with it if not.
 local function run_line(chunk)
-  local scope = scopes.open_session_scope()
+  local scope = scopes.open(true)
+  scope._is_session = true
   running = scope
-  local values = table.pack(scopes.run_in(scope, chunk))
+  local values = table.pack(run_in(scope, chunk))
   running = nil
   if values[1] then
     print_values(table.unpack(values, 2, values.n))
@@ -132,6 +163,6 @@ return function()
     end
   end
   close()
-  if not scopes.signal then print() end
-  scopes.end_sessions()
+  if not interrupt.ended_by then print() end
+  end_sessions()
 end

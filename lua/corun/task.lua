@@ -6,9 +6,12 @@ local scopes = require "corun.scope"
 
 ---@class corun.Task
 ---@field status "ready"|"waiting"|"running"|"ended"|"failed"|"cancelled"
----@field name string  "task 3"
+---@field name string  "main", "task 3", or what it was given: task.name = "fetch"
 local Task = core.Task
 local methods = Task.__index
+Task.methods = methods
+
+local names = setmetatable({}, { __mode = "k" })
 
 local function failed_by_cancellation(task)
   local _, e = task:_await()
@@ -23,8 +26,14 @@ end
 
 function Task.__index(task, name)
   if name == "status" then return status_of(task) end
-  if name == "name" then return "task " .. task:_id() end
+  if name == "name" then return names[task] or task:_id() == 0 and "main" or "task " .. task:_id() end
   return methods[name]
+end
+
+function Task.__newindex(task, name, value)
+  if name ~= "name" then errors.argument("a Task has no field %s to be set", errors.show(name)) end
+  if type(value) ~= "string" then errors.argument("name: a string expected, got %s", errors.show(value)) end
+  names[task] = value
 end
 
 function Task:__tostring()
@@ -49,7 +58,7 @@ end
 ---@return any ...  what its function returned
 ---Raises what the task raised; kind "cancelled" if it was cancelled.
 function methods.await(task, seconds)
-  if seconds ~= nil then scopes.check_seconds(seconds, "await") end
+  if seconds ~= nil then errors.check_seconds(seconds, "await") end
   return awaited(task, seconds, task:_await(seconds))
 end
 

@@ -1,26 +1,28 @@
-/* SIGINT, SIGTERM, SIGHUP and SIGPIPE to the runtime.
+/* Signals to the runtime: SIGINT, SIGTERM, SIGHUP and SIGPIPE, which end it, and those that scripts handle.
  *
- * Not a uv_signal_t: these must go to whoever had them before while corun has nothing to stop (a stock interpreter
- * has its own SIGINT), must reach a script that computes without ever waiting, and a second SIGINT must end a
+ * Not a uv_signal_t: the first four must go to whoever had them before while corun has nothing to stop (a stock
+ * interpreter has its own SIGINT), must reach a script that computes without ever waiting, and a second SIGINT must end a
  * program that no longer answers. The handler counts, wakes the loop (uv_async_send may be called from a handler) and
- * asks the running coroutine for a hook, as lua.c does; what a signal means is decided in lua/corun/scope.lua.
+ * asks the running coroutine for a hook, as lua.c does; what a signal means is decided in lua/corun/interrupt.lua.
  */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "runtime.h"
 
-static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-enum { INTERRUPTS = sizeof numbers / sizeof *numbers, PIPE_INDEX = 3, RUNTIMES = 64 };
+enum { RUNTIMES = 64 };
+
+static bool ends_us(int signo) {
+  return signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGPIPE;
+}
 
 /* Signals are the process's, so this is, too: the runtimes that want them, and what was there before. */
 static _Atomic(struct runtime *) runtimes[RUNTIMES];
-static struct sigaction previous[INTERRUPTS];
+static struct sigaction previous[RUNTIME_SIGNALS];
 static atomic_int in_handler;
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -36,12 +38,12 @@ static bool stdout_is_closed(void) {
   return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLERR | POLLNVAL));
 }
 
-static void forward(int signo, int index, siginfo_t *info, void *context) {
-  struct sigaction *old = &previous[index];
+static void forward(int signo, siginfo_t *info, void *context) {
+  struct sigaction *old = &previous[signo];
   if (old->sa_flags & SA_SIGINFO) {
     old->sa_sigaction(signo, info, context);
   } else if (old->sa_handler == SIG_DFL) {
-    if (index == PIPE_INDEX) return; /* ignored while corun is loaded: a write to a child must not end us */
+    if (signo == SIGPIPE) return; /* ignored while corun is loaded: a write to a child must not end us */
     sigaction(signo, old, NULL);
     raise(signo); /* delivered as soon as this handler returns */
   } else if (old->sa_handler != SIG_IGN) {
@@ -50,49 +52,43 @@ static void forward(int signo, int index, siginfo_t *info, void *context) {
 }
 
 static void handle(int signo, siginfo_t *info, void *context) {
-  int saved_errno = errno, index = 0;
-  while (numbers[index] != signo) index++;
+  int saved_errno = errno;
   atomic_fetch_add(&in_handler, 1);
-  bool taken = false;
-  if (index != PIPE_INDEX || stdout_is_closed()) {
-    for (int i = 0; i < RUNTIMES; i++) {
-      struct runtime *rt = runtimes[i];
-      if (!rt || !rt->busy) continue;
-      taken = true;
-      if (index == 0 && rt->pending[0]) {
-        /* The first one was not even noticed: end as without us. Children die with their parent. */
-        struct sigaction standard = {.sa_handler = SIG_DFL};
-        sigaction(signo, &standard, NULL);
-        raise(signo);
-        break;
-      }
-      if (rt->pending[index]) continue; /* setting the hook again would start its count again */
-      rt->pending[index] = 1;
-      uv_async_send(&rt->signalled);
-      struct task *t = rt->current;
-      if (t) lua_sethook(t->thread, raise_hook, LUA_MASKCOUNT, PATIENCE);
+  bool taken = false, is_end = ends_us(signo) && (signo != SIGPIPE || stdout_is_closed());
+  for (int i = 0; i < RUNTIMES; i++) {
+    struct runtime *rt = runtimes[i];
+    if (!rt || !(rt->listens[signo] || (is_end && rt->busy))) continue;
+    taken = true;
+    bool is_first = !atomic_fetch_add(&rt->pending[signo], 1);
+    if (!is_first && signo == SIGINT && !rt->listens[signo]) {
+      /* The first one was not even noticed: end as without us. Children die with their parent. */
+      struct sigaction standard = {.sa_handler = SIG_DFL};
+      sigaction(signo, &standard, NULL);
+      raise(signo);
+      break;
     }
+    rt->signals_pending = true;
+    uv_async_send(&rt->signalled);
+    struct task *t = rt->current;
+    if (is_first && t) lua_sethook(t->thread, raise_hook, LUA_MASKCOUNT, PATIENCE); /* again would begin its count again */
   }
-  if (!taken) forward(signo, index, info, context);
+  if (!taken) forward(signo, info, context);
   atomic_fetch_sub(&in_handler, 1);
   errno = saved_errno;
 }
 
-static bool is_pending(struct runtime *rt) {
-  for (int i = 0; i < INTERRUPTS; i++)
-    if (rt->pending[i]) return true;
-  return false;
-}
-
 void interrupt_deliver(struct runtime *rt) {
-  if (!is_pending(rt)) return;
+  if (!atomic_exchange(&rt->signals_pending, false)) return;
   lua_State *S = rt->service;
-  for (int i = 0; i < INTERRUPTS; i++) {
-    if (!rt->pending[i]) continue;
-    rt->pending[i] = 0;
-    runtime_push_hook(S, "interrupted");
-    lua_pushinteger(S, numbers[i]);
-    if (lua_pcall(S, 1, 0, 0) != LUA_OK) lua_pop(S, 1);
+  for (int signo = 1; signo < RUNTIME_SIGNALS; signo++) {
+    int count = atomic_exchange(&rt->pending[signo], 0);
+    if (!count) continue;
+    runtime_push_hook(S, "signalled");
+    lua_pushinteger(S, signo);
+    lua_pushinteger(S, count);
+    if (lua_pcall(S, 2, 0, 0) == LUA_OK) continue;
+    fprintf(stderr, "corun: in a hook: %s\n", luaL_tolstring(S, -1, NULL));
+    lua_pop(S, 2);
   }
 }
 
@@ -100,7 +96,7 @@ void interrupt_deliver(struct runtime *rt) {
  * two of its instructions could lose something. */
 static void raise_hook(lua_State *L, lua_Debug *ar) {
   struct runtime *rt = runtime_of_state(L);
-  if (!rt || !is_pending(rt) || !rt->current) {
+  if (!rt || !rt->signals_pending || !rt->current) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
@@ -120,35 +116,59 @@ static void raise_hook(lua_State *L, lua_Debug *ar) {
 
 static void signalled_cb(uv_async_t *async) { (void)async; }
 
-/* Takes the signals if somebody else has them now; one that was ignored by whoever started us stays ignored, one that
- * was blocked is let through. */
-static void install(void) {
+static bool is_ours(const struct sigaction *action) {
+  return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == handle;
+}
+
+static void install(int signo) {
+  struct sigaction old;
+  if (sigaction(signo, NULL, &old) || is_ours(&old)) return;
+  previous[signo] = old;
+  struct sigaction ours = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+  sigemptyset(&ours.sa_mask);
+  sigaction(signo, &ours, NULL);
+}
+
+static void uninstall(int signo) {
+  struct sigaction now;
+  if (!sigaction(signo, NULL, &now) && is_ours(&now)) sigaction(signo, &previous[signo], NULL);
+}
+
+static void let_through(int signo) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signo);
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* Takes the signals that end us if somebody else has them now; one that was ignored by whoever started us stays
+ * ignored, one that was blocked is let through. */
+static void install_ends(void) {
   pthread_mutex_lock(&install_lock);
-  sigset_t ours_unblocked;
-  sigemptyset(&ours_unblocked);
-  for (int i = 0; i < INTERRUPTS; i++) sigaddset(&ours_unblocked, numbers[i]);
-  pthread_sigmask(SIG_UNBLOCK, &ours_unblocked, NULL);
-  for (int i = 0; i < INTERRUPTS; i++) {
+  for (int signo = 1; signo < RUNTIME_SIGNALS; signo++) {
     struct sigaction old;
-    if (sigaction(numbers[i], NULL, &old)) continue;
-    if ((old.sa_flags & SA_SIGINFO) && old.sa_sigaction == handle) continue;
-    if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_IGN) continue;
-    if (i == PIPE_INDEX && ((old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL)) continue;
-    previous[i] = old;
-    struct sigaction ours = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-    sigemptyset(&ours.sa_mask);
-    sigaction(numbers[i], &ours, NULL);
+    if (!ends_us(signo)) continue;
+    let_through(signo);
+    if (sigaction(signo, NULL, &old)) continue;
+    bool standard = !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL;
+    bool ignored = !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_IGN;
+    if (ignored || (signo == SIGPIPE && !standard)) continue;
+    install(signo);
   }
   pthread_mutex_unlock(&install_lock);
 }
 
-static void uninstall(void) {
+/* Gives back what no runtime wants any more. */
+static void settle(int signo) {
   pthread_mutex_lock(&install_lock);
-  for (int i = 0; i < INTERRUPTS; i++) {
-    struct sigaction now;
-    if (sigaction(numbers[i], NULL, &now) || !(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != handle) continue;
-    sigaction(numbers[i], &previous[i], NULL);
+  bool wanted = false, any = false;
+  for (int i = 0; i < RUNTIMES; i++) {
+    struct runtime *rt = runtimes[i];
+    any = any || rt;
+    wanted = wanted || (rt && rt->listens[signo]);
   }
+  bool was_ignored = !(previous[signo].sa_flags & SA_SIGINFO) && previous[signo].sa_handler == SIG_IGN;
+  if (!wanted && !(any && ends_us(signo) && !was_ignored)) uninstall(signo);
   pthread_mutex_unlock(&install_lock);
 }
 
@@ -159,23 +179,47 @@ void interrupt_open(struct runtime *rt) {
     struct runtime *none = NULL;
     if (atomic_compare_exchange_strong(&runtimes[i], &none, rt)) break;
   }
-  install();
+  install_ends();
 }
 
 void interrupt_close(struct runtime *rt) {
-  bool others = false;
-  for (int i = 0; i < RUNTIMES; i++) {
+  for (int i = 0; i < RUNTIMES; i++)
     if (runtimes[i] == rt) runtimes[i] = NULL;
-    else others = others || runtimes[i];
-  }
   while (in_handler) {} /* a handler on another thread may still look at rt */
-  if (!others) uninstall();
+  for (int signo = 1; signo < RUNTIME_SIGNALS; signo++)
+    if (rt->listens[signo] || ends_us(signo)) settle(signo);
   uv_close((uv_handle_t *)&rt->signalled, NULL);
 }
 
 void interrupt_set_busy(struct runtime *rt, bool busy) {
-  if (busy && !rt->busy) install(); /* lua.c sets its own SIGINT for each chunk */
+  if (busy && !rt->busy) install_ends(); /* lua.c sets its own SIGINT for each chunk */
   rt->busy = busy;
+}
+
+/* core.listen(signo, boolean): whether the hook `signalled` is told of that signal; then it does nothing else. */
+static int f_listen(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  int signo = (int)luaL_checkinteger(L, 1);
+  luaL_argcheck(L, signo > 0 && signo < RUNTIME_SIGNALS, 1, "no signal");
+  if (lua_toboolean(L, 2)) {
+    rt->listens[signo] = true;
+    pthread_mutex_lock(&install_lock);
+    install(signo);
+    pthread_mutex_unlock(&install_lock);
+    let_through(signo);
+  } else {
+    rt->listens[signo] = false;
+    settle(signo);
+  }
+  return 0;
+}
+
+/* core.expect_signals(boolean): whether a task may wait for a signal alone: then that is no deadlock. */
+static int f_expect_signals(lua_State *L) {
+  uv_handle_t *async = (uv_handle_t *)&runtime_of(L)->signalled;
+  if (lua_toboolean(L, 1)) uv_ref(async);
+  else uv_unref(async);
+  return 0;
 }
 
 /* core.set_busy(boolean): whether SIGINT, SIGTERM and SIGHUP are the runtime's, or whoever's they were before. */
@@ -189,10 +233,7 @@ static int f_die(lua_State *L) {
   int signo = (int)luaL_checkinteger(L, 1);
   struct sigaction standard = {.sa_handler = SIG_DFL};
   sigaction(signo, &standard, NULL);
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, signo);
-  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  let_through(signo);
   raise(signo);
   return 0;
 }
@@ -210,7 +251,8 @@ static int f_stdout_closed(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"set_busy", f_set_busy}, {"die", f_die}, {"quit", f_quit}, {"stdout_closed", f_stdout_closed}, {NULL, NULL}};
+    {"set_busy", f_set_busy}, {"die", f_die},       {"quit", f_quit}, {"stdout_closed", f_stdout_closed},
+    {"listen", f_listen},     {"expect_signals", f_expect_signals}, {NULL, NULL}};
 
 void interrupt_register(lua_State *L, struct runtime *rt) {
   set_functions(L, functions, rt);

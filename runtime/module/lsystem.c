@@ -239,10 +239,22 @@ static int f_where(lua_State *L) {
   return 1;
 }
 
+static int f_pid(lua_State *L) {
+  lua_pushinteger(L, getpid());
+  return 1;
+}
+
+/* core.processors() → how many this process may use */
+static int f_processors(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)uv_available_parallelism());
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"user", f_user},   {"group", f_group},   {"rlimit", f_rlimit}, {"environ", f_environ}, {"setenv", f_setenv},
     {"which", f_which}, {"cwd", f_cwd},       {"isatty", f_isatty}, {"holders", f_holders}, {"where", f_where},
-    {"time", f_time},   {"group_members", f_group_members}, {NULL, NULL}};
+    {"time", f_time},   {"group_members", f_group_members}, {"processors", f_processors},
+    {"pid", f_pid},     {NULL, NULL}};
 
 void system_register(lua_State *L, struct runtime *rt) {
   set_functions(L, functions, rt);

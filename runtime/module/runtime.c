@@ -248,6 +248,8 @@ int luaopen_corun_core(lua_State *L) {
   lua_pop(L, 1);
   set_functions(L, functions, rt);
   task_register(L, rt);
+  queue_register(L, rt);
+  channel_register(L, rt);
   reader_register(L, rt);
   writer_register(L, rt);
   process_register(L, rt);

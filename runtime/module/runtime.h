@@ -22,6 +22,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
 
 #include "loop.h"
 #include "stack.h"
@@ -32,6 +34,7 @@ enum wake {
   WAKE_TIMEOUT,
   WAKE_CANCEL,
   WAKE_DEADLOCK, /* nothing is left that could wake anybody */
+  WAKE_MEMORY,   /* there was none for the wait */
 };
 
 enum task_state { TASK_READY, TASK_PARKED, TASK_RUNNING, TASK_ENDED };
@@ -43,6 +46,8 @@ struct task {
   struct timer timer;
   struct runtime *runtime;
   lua_State *thread;
+  lua_State *at;        /* the coroutine in which it waits or last waited: its own or one of the user's */
+  uint64_t since;       /* when it began to wait, in the loop's milliseconds */
   struct stack *stack;  /* where it waits, if that is a C stack; else NULL: it yielded */
   struct task *next;    /* in the ready list */
   struct waitq joiners; /* NULL ring until somebody awaits */
@@ -62,6 +67,8 @@ struct post {
   void (*deliver)(struct runtime *rt, lua_State *L, struct post *post); /* pushes hook and arguments */
 };
 
+#define RUNTIME_SIGNALS 65 /* Linux has 64 */
+
 struct runtime {
   struct loop loop;
   lua_State *service;           /* the thread on which hooks run; they must not block */
@@ -69,6 +76,7 @@ struct runtime {
   struct task *current;         /* NULL in the scheduler and in hooks */
   struct task *first, *last;    /* ready, in order */
   int runs;                     /* tasks resumed since the last turn */
+  unsigned selects;             /* each begins at another case */
   int reads;                    /* reads made without a turn, see runtime_may_read */
   struct post posts;            /* ring */
   struct stack program;         /* the stack the program started on */
@@ -83,9 +91,13 @@ struct runtime {
   void (*before_output)(struct runtime *); /* of the host's REPL, or NULL */
   void (*before_wait)(struct runtime *);
   uv_async_t signalled;
-  volatile sig_atomic_t pending[4];
-  volatile sig_atomic_t busy;   /* it has children or tasks: signals are ours */
+  atomic_bool signals_pending;
+  atomic_int pending[RUNTIME_SIGNALS]; /* how often each has come since the last turn */
+  atomic_bool listens[RUNTIME_SIGNALS];
+  atomic_bool busy;             /* it has children or tasks: the signals that end a program are ours */
 };
+
+#define owner_of(pointer, type, field) ((type *)((char *)(pointer) - offsetof(type, field)))
 
 static inline struct runtime *runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
@@ -103,10 +115,11 @@ void task_check(struct runtime *rt, lua_State *L);
 enum wake task_outcome(struct runtime *rt, lua_State *L, int status);
 /* The same without raising. */
 enum wake task_wake_reason(struct runtime *rt, int status);
-/* Raises for WAKE_CANCEL or WAKE_DEADLOCK; returns where a clean-up is going on that the cancellation leaves alone. */
+/* Raises for these last three; returns where a clean-up is going on that the cancellation leaves alone. */
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake);
 
-/* Parks the current task until `queue` (may be NULL) wakes it or the loop's clock reaches `due` (0: never). */
+/* Parks the current task until `queue` (may be NULL) wakes it or the loop's clock reaches `due` (0: never); in a
+ * cancelled scope not at all. It always comes back in `k`, so that what was prepared for the wait can be undone. */
 void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t due, lua_KContext ctx,
                lua_KFunction k);
 
@@ -126,6 +139,15 @@ void task_become_root(struct runtime *rt);
 
 /* Seconds at `index` as a due time (nil: 0, never). Argument error for what is no time. */
 uint64_t check_due(lua_State *L, int index);
+/* The same, with an error that names `what`, at the script's line. */
+uint64_t check_seconds(lua_State *L, int index, const char *what);
+
+/* A task's userdata, on top of the stack. */
+void push_task(lua_State *L, const struct task *t);
+
+/* True while operations that had nothing to wait for may go on: else a task that always finds what it wants would
+ * keep all others waiting. Whoever gets false breathes. */
+bool runtime_may_run(struct runtime *rt);
 
 /* How many __close handlers the current task is in (closing.c). */
 int closing_depth(struct runtime *rt, lua_State *L);
@@ -166,6 +188,8 @@ void interrupt_deliver(struct runtime *rt);
 
 /* --- parts of the module; each adds its functions to the table on top of the stack --- */
 void task_register(lua_State *L, struct runtime *rt);
+void queue_register(lua_State *L, struct runtime *rt);
+void channel_register(lua_State *L, struct runtime *rt);
 void reader_register(lua_State *L, struct runtime *rt);
 void writer_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);

@@ -8,16 +8,12 @@
 #include "runtime.h"
 
 #define TASK_CLASS "corun.Task"
-#define QUEUE_CLASS "corun.core.Queue"
-#define TIMER_CLASS "corun.core.Timer"
 
 /* After so many resumes, or reads that did not wait, the loop gets a turn, so that busy tasks starve neither timers
  * nor each other's children. */
 #define RUNS_PER_TURN 64
 #define READS_PER_TURN 16
 #define IDLE_STACKS 8
-
-#define owner_of(pointer, type, field) ((type *)((char *)(pointer) - offsetof(type, field)))
 
 /* --- ready tasks --- */
 
@@ -82,10 +78,18 @@ static void unwind(struct runtime *rt, struct task *t, int status) {
   status = lua_resetthread(t->thread);
   rt->current = NULL;
   t->failed = true;
-  if (status == LUA_OK) {
-    lua_rawgetp(S, LUA_REGISTRYINDEX, error_key);
-    lua_xmove(S, t->thread, 1);
+  lua_rawgetp(S, LUA_REGISTRYINDEX, error_key);
+  if (status != LUA_OK) {
+    lua_xmove(t->thread, S, 1);
+    if (lua_rawequal(S, -1, -2)) {
+      lua_pop(S, 1);
+    } else { /* a __close handler has failed, too: which of the errors it ended by */
+      runtime_push_hook(S, "unwinding_failed");
+      lua_insert(S, -3);
+      if (!call_hook(S, 2, 1)) lua_pushliteral(S, "error in error handling");
+    }
   }
+  lua_xmove(S, t->thread, 1);
   lua_pushnil(S);
   lua_rawsetp(S, LUA_REGISTRYINDEX, error_key);
 }
@@ -141,6 +145,13 @@ static void turn(struct runtime *rt, bool block) {
   runtime_deliver(rt);
 }
 
+/* Nothing can wake anybody any more. The hook says so to one or all, with core.wake_deadlocked. */
+static void deadlock(struct runtime *rt) {
+  runtime_push_hook(rt->service, "deadlocked");
+  call_hook(rt->service, 0, 0);
+  if (!rt->first) task_unpark(rt->root, WAKE_DEADLOCK);
+}
+
 static void schedule(void *arg) {
   struct runtime *rt = arg;
   for (;;) {
@@ -153,8 +164,8 @@ static void schedule(void *arg) {
     }
     runtime_deliver(rt);
     if (rt->first) continue;
-    if (!loop_alive(&rt->loop) && rt->root->state == TASK_PARKED) task_unpark(rt->root, WAKE_DEADLOCK);
-    else turn(rt, true);
+    if (loop_alive(&rt->loop) || rt->root->state != TASK_PARKED) turn(rt, true);
+    else deadlock(rt);
   }
 }
 
@@ -167,21 +178,17 @@ static void trim_idle_stacks(struct runtime *rt) {
   }
 }
 
-static void wait_on_stack(struct runtime *rt, lua_State *L, struct task *t) {
+static bool has_scheduler(struct runtime *rt) {
+  if (rt->idle) return true;
+  rt->idle = stack_new(schedule, rt);
+  if (rt->idle) rt->idle_count++;
+  return rt->idle != NULL;
+}
+
+static void wait_on_stack(struct runtime *rt, struct task *t) {
   struct stack *scheduler = rt->idle;
-  if (scheduler) {
-    rt->idle = scheduler->next;
-    rt->idle_count--;
-  } else {
-    scheduler = stack_new(schedule, rt);
-    if (!scheduler) {
-      waiter_remove(&t->waiter);
-      timer_stop(&rt->loop, &t->timer);
-      t->state = TASK_RUNNING;
-      luaL_error(L, "corun: out of memory for a C stack to wait on");
-      return;
-    }
-  }
+  rt->idle = scheduler->next;
+  rt->idle_count--;
   t->stack = rt->stack;
   rt->current = NULL;
   leave_for(rt, scheduler);
@@ -190,12 +197,12 @@ static void wait_on_stack(struct runtime *rt, lua_State *L, struct task *t) {
 
 /* --- waiting --- */
 
-static int leave(struct runtime *rt, lua_State *L, struct task *t, lua_KContext ctx, lua_KFunction k) {
-  /* Only the task's own coroutine was resumed by the scheduler; a yield of any other would reach the user's
-   * resumer. */
-  if (t->thread == L && lua_isyieldable(L)) return lua_yieldk(L, 0, ctx, k);
-  wait_on_stack(rt, L, t);
-  return 0;
+/* Only the task's own coroutine was resumed by the scheduler; a yield of any other would reach the user's resumer. */
+static bool may_yield(const struct task *t, lua_State *L) { return t->thread == L && lua_isyieldable(L); }
+
+static void leave(struct runtime *rt, lua_State *L, struct task *t, lua_KContext ctx, lua_KFunction k) {
+  if (may_yield(t, L)) lua_yieldk(L, 0, ctx, k);
+  else wait_on_stack(rt, t);
 }
 
 static struct task *current_task(struct runtime *rt, lua_State *L) {
@@ -204,20 +211,51 @@ static struct task *current_task(struct runtime *rt, lua_State *L) {
   return t;
 }
 
+/* Whether the cancellation of the current task reaches the place where it is. */
+static bool is_concerned(struct runtime *rt, lua_State *L) {
+  runtime_push_hook(L, "is_concerned");
+  lua_pushinteger(L, closing_depth(rt, L));
+  lua_call(L, 1, 1);
+  bool concerned = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return concerned;
+}
+
+static void come_back(struct task *t, lua_State *L, enum wake wake, lua_KContext ctx, lua_KFunction k) {
+  t->wake = (unsigned char)wake;
+  if (!may_yield(t, L)) return;
+  make_ready(t, wake);
+  lua_yieldk(L, 0, ctx, k);
+}
+
 void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t due, lua_KContext ctx,
                lua_KFunction k) {
   struct task *t = current_task(rt, L);
-  if (due && timer_start(&rt->loop, &t->timer, due)) luaL_error(L, "not enough memory");
-  t->state = TASK_PARKED;
-  if (queue) waitq_add(queue, &t->waiter);
-  leave(rt, L, t, ctx, k);
+  t->at = L;
+  t->since = uv_now(&rt->loop.uv); /* as old as the last turn, which is good enough, and costs nothing */
+  if (t->cancelled && is_concerned(rt, L)) { /* while it was ready after another wait: nobody would wake it again */
+    come_back(t, L, WAKE_CANCEL, ctx, k);
+  } else if ((!may_yield(t, L) && !has_scheduler(rt)) || (due && timer_start(&rt->loop, &t->timer, due))) {
+    come_back(t, L, WAKE_MEMORY, ctx, k);
+  } else {
+    t->state = TASK_PARKED;
+    if (queue) waitq_add(queue, &t->waiter);
+    leave(rt, L, t, ctx, k);
+  }
 }
 
 void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k) {
   struct task *t = current_task(rt, L);
+  t->at = L;
+  t->wake = WAKE_EVENT;
+  if (!may_yield(t, L) && !has_scheduler(rt)) return;
   rt->runs = RUNS_PER_TURN;
   make_ready(t, WAKE_EVENT);
   leave(rt, L, t, ctx, k);
+}
+
+bool runtime_may_run(struct runtime *rt) {
+  return rt->runs++ < RUNS_PER_TURN;
 }
 
 bool runtime_may_read(struct runtime *rt) {
@@ -225,19 +263,10 @@ bool runtime_may_read(struct runtime *rt) {
 }
 
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake) {
-  if (wake == WAKE_DEADLOCK) {
-    runtime_push_hook(L, "deadlock_error");
-    lua_call(L, 0, 1);
-  } else {
-    /* nil where the cancelled scope lies outside of a __close handler that we are in */
-    runtime_push_hook(L, "cancelled_error");
-    lua_pushinteger(L, closing_depth(rt, L));
-    lua_call(L, 1, 1);
-    if (lua_isnil(L, -1)) {
-      lua_pop(L, 1);
-      return 0;
-    }
-  }
+  if (wake == WAKE_MEMORY) return luaL_error(L, "not enough memory");
+  if (wake == WAKE_CANCEL && !is_concerned(rt, L)) return 0;
+  runtime_push_hook(L, wake == WAKE_CANCEL ? "cancelled_error" : "deadlock_error");
+  lua_call(L, 0, 1);
   return lua_error(L);
 }
 
@@ -256,6 +285,12 @@ enum wake task_outcome(struct runtime *rt, lua_State *L, int status) {
   return WAKE_EVENT;
 }
 
+uint64_t check_seconds(lua_State *L, int index, const char *what) {
+  if (!lua_isnoneornil(L, index) && !(lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) >= 0))
+    raise_argument(L, index, what, "seconds (0 or more)");
+  return check_due(L, index);
+}
+
 uint64_t check_due(lua_State *L, int index) {
   if (lua_isnoneornil(L, index)) return 0;
   lua_Number seconds = luaL_checknumber(L, index);
@@ -268,7 +303,7 @@ uint64_t check_due(lua_State *L, int index) {
 
 static struct task *check_task(lua_State *L, int index) { return luaL_checkudata(L, index, TASK_CLASS); }
 
-static struct task *push_task(lua_State *L, struct runtime *rt) {
+static struct task *new_task(lua_State *L, struct runtime *rt) {
   struct task *t = lua_newuserdatauv(L, sizeof *t, 2);
   memset(t, 0, sizeof *t);
   t->runtime = rt;
@@ -285,7 +320,7 @@ static int f_task(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   int arguments = lua_gettop(L) - 2;
-  struct task *t = push_task(L, rt);
+  struct task *t = new_task(L, rt);
   lua_insert(L, 1); /* task, scope, fn, ... */
   lua_State *thread = lua_newthread(L);
   lua_setiuservalue(L, 1, 1);
@@ -303,10 +338,14 @@ static int f_task(lua_State *L) {
   return 1;
 }
 
+void push_task(lua_State *L, const struct task *t) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, t);
+}
+
+/* core.current() → the task that runs; in a hook, the main one */
 static int f_current(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  struct task *t = rt->current ? rt->current : rt->root;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, t);
+  push_task(L, rt->current ? rt->current : rt->root);
   return 1;
 }
 
@@ -333,6 +372,12 @@ static int f_cancel(lua_State *L) {
   struct task *t = check_task(L, 1);
   t->cancelled = lua_toboolean(L, 2);
   if (t->cancelled) task_unpark(t, WAKE_CANCEL);
+  return 0;
+}
+
+/* core.wake_deadlocked(task): what it waits for can never come; raises kind "deadlock" there. */
+static int f_wake_deadlocked(lua_State *L) {
+  task_unpark(check_task(L, 1), WAKE_DEADLOCK);
   return 0;
 }
 
@@ -398,6 +443,17 @@ static int f_thread(lua_State *L) {
   return 1;
 }
 
+/* task:_waiting() → the coroutine in which it waits, since when (of core.now); nil when it does not wait */
+static int f_waiting(lua_State *L) {
+  struct task *t = check_task(L, 1);
+  if (t->state != TASK_PARKED) return 0;
+  lua_pushthread(t->at);
+  lua_xmove(t->at, L, 1);
+  uint64_t ago = uv_now(&t->runtime->loop.uv) - t->since;
+  lua_pushnumber(L, (lua_Number)loop_now() / 1e9 - (lua_Number)ago / 1e3);
+  return 2;
+}
+
 static int f_task_scope(lua_State *L) {
   check_task(L, 1);
   lua_getiuservalue(L, 1, 2);
@@ -409,26 +465,6 @@ static int f_task_set_scope(lua_State *L) {
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, 2);
   return 0;
-}
-
-/* --- sleep --- */
-
-static int sleep_k(lua_State *L, int status, lua_KContext ctx) {
-  struct runtime *rt = runtime_of(L);
-  for (;; status = LUA_YIELD) {
-    if (task_outcome(rt, L, status) == WAKE_TIMEOUT) return 0;
-    task_park(rt, L, NULL, (uint64_t)lua_tointeger(L, 1), ctx, sleep_k);
-  }
-}
-
-static int f_sleep(lua_State *L) {
-  struct runtime *rt = runtime_of(L);
-  luaL_checknumber(L, 1);
-  uint64_t due = check_due(L, 1);
-  task_check(rt, L);
-  lua_settop(L, 0);
-  lua_pushinteger(L, (lua_Integer)due);
-  return sleep_k(L, LUA_OK, 0);
 }
 
 /* core.closing_depth() → how many __close handlers the task is in */
@@ -444,98 +480,6 @@ static int f_check(lua_State *L) {
   return 0;
 }
 
-static int f_now(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)loop_now() / 1e9);
-  return 1;
-}
-
-/* --- Queue: what a Lua object makes its tasks wait in --- */
-
-static int f_queue(lua_State *L) {
-  struct waitq *q = lua_newuserdatauv(L, sizeof *q, 0);
-  waitq_init(q);
-  luaL_setmetatable(L, QUEUE_CLASS);
-  return 1;
-}
-
-static int queue_wait_k(lua_State *L, int status, lua_KContext ctx) {
-  struct runtime *rt = runtime_of(L);
-  if (status == LUA_OK)
-    task_park(rt, L, lua_touserdata(L, 1), (uint64_t)lua_tointeger(L, 2), ctx, queue_wait_k);
-  lua_pushboolean(L, task_outcome(rt, L, LUA_YIELD) == WAKE_EVENT);
-  return 1;
-}
-
-/* queue:wait(seconds?) → true, or false on time-out */
-static int f_queue_wait(lua_State *L) {
-  luaL_checkudata(L, 1, QUEUE_CLASS);
-  uint64_t due = check_due(L, 2);
-  task_check(runtime_of(L), L);
-  lua_settop(L, 1);
-  lua_pushinteger(L, (lua_Integer)due);
-  return queue_wait_k(L, LUA_OK, 0);
-}
-
-static int f_queue_wake(lua_State *L) {
-  waitq_wake_all(luaL_checkudata(L, 1, QUEUE_CLASS));
-  return 0;
-}
-
-/* --- Timer: calls the hook timer_fired(object) --- */
-
-struct lua_timer {
-  struct timer timer;
-  struct post post;
-  struct runtime *runtime;
-};
-
-static void deliver_timer(struct runtime *rt, lua_State *L, struct post *post) {
-  (void)rt;
-  struct lua_timer *t = owner_of(post, struct lua_timer, post);
-  runtime_push_hook(L, "timer_fired");
-  lua_rawgetp(L, LUA_REGISTRYINDEX, t);
-  lua_getiuservalue(L, -1, 1);
-  lua_remove(L, -2);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
-}
-
-static void lua_timer_fired(struct timer *timer) {
-  struct lua_timer *t = owner_of(timer, struct lua_timer, timer);
-  runtime_post(t->runtime, &t->post, deliver_timer);
-}
-
-/* core.timer(object) → Timer, not set. */
-static int f_timer(lua_State *L) {
-  struct lua_timer *t = lua_newuserdatauv(L, sizeof *t, 1);
-  *t = (struct lua_timer){.timer = {.fire = lua_timer_fired}, .runtime = runtime_of(L)};
-  luaL_setmetatable(L, TIMER_CLASS);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
-  return 1;
-}
-
-static void timer_clear(lua_State *L, struct lua_timer *t) {
-  if (t->runtime->closed) return;
-  timer_stop(&t->runtime->loop, &t->timer);
-  post_remove(&t->post);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
-}
-
-/* timer:set(at): fires at that time of core.now(); nil stops it. Anchored while it is set. */
-static int f_timer_set(lua_State *L) {
-  struct lua_timer *t = luaL_checkudata(L, 1, TIMER_CLASS);
-  lua_Number at = luaL_optnumber(L, 2, -1);
-  timer_clear(L, t);
-  if (lua_isnoneornil(L, 2)) return 0;
-  lua_pushvalue(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
-  uint64_t due = at <= 0 ? 1 : at > 9e9 ? (uint64_t)9e18 : (uint64_t)(at * 1e9);
-  if (timer_start(&t->runtime->loop, &t->timer, due)) return luaL_error(L, "not enough memory");
-  return 0;
-}
-
 /* --- registration --- */
 
 /* None of these has a finalizer: a task is anchored until it has ended and a timer while it is set, and at the end of
@@ -543,23 +487,19 @@ static int f_timer_set(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"cancel", f_cancel},
-    {"sleep", f_sleep}, {"now", f_now},         {"queue", f_queue}, {"timer", f_timer},
-    {"check", f_check}, {"closing_depth", f_closing_depth}, {NULL, NULL}};
+    {"check", f_check}, {"wake_deadlocked", f_wake_deadlocked}, {"closing_depth", f_closing_depth}, {NULL, NULL}};
 static const luaL_Reg task_methods[] = {
     {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
+    {"_waiting", f_waiting},
     {"_scope", f_task_scope}, {"_set_scope", f_task_set_scope}, {NULL, NULL}};
-static const luaL_Reg queue_methods[] = {{"wait", f_queue_wait}, {"wake", f_queue_wake}, {NULL, NULL}};
-static const luaL_Reg timer_methods[] = {{"set", f_timer_set}, {NULL, NULL}};
 static const luaL_Reg no_meta[] = {{NULL, NULL}};
 
 void task_register(lua_State *L, struct runtime *rt) {
   closing_register(L, rt);
   make_class(L, TASK_CLASS, task_methods, no_meta, rt);
-  make_class(L, QUEUE_CLASS, queue_methods, no_meta, rt);
-  make_class(L, TIMER_CLASS, timer_methods, no_meta, rt);
   set_functions(L, functions, rt);
   /* The main thread is the root task: it runs already, and it can only wait on its C stack. */
-  struct task *root = push_task(L, rt);
+  struct task *root = new_task(L, rt);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   root->thread = lua_tothread(L, -1);
   lua_setiuservalue(L, -2, 1);
