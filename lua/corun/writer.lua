@@ -1,10 +1,9 @@
---- Writer: the methods that need no C.
+--- Writer: the methods that need no C. The others: meta.lua.
 
 local core = require "corun.core"
 local errors = require "corun.error"
 
 ---@class corun.Writer
----@field buffered integer  bytes queued that the kernel has not taken yet
 local methods = core.Writer.methods
 
 --- Writes each string that the iterator (or list) gives, in constant memory: the next one is asked for when the one
