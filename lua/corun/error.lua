@@ -188,7 +188,7 @@ function M.tracebacks(list, known)
   return all
 end
 
---- Adds `e`, raised while cleaning up after `first`, to it. Returns the first, which has become an Error if it was none.
+--- Adds `e`, raised while cleaning up after `first`, to it. Returns the first, now an Error if it was none.
 function M.with_also(first, e, traceback)
   if rawequal(first, e) then return first end
   first = as_error(first, traceback)
@@ -215,8 +215,8 @@ local function settled(seen, ok, ...)
   return false, M.with_also(first, e, seen.traceback), seen.traceback
 end
 
---- pcall(fn, ...), but an error of a __close handler does not take the place of the error that it cleans up after: it is
---- added to that one's `also`. Returns the traceback as a third value where the error has none of its own.
+--- pcall(fn, ...), but an error of a __close handler does not take the place of the error that it cleans up after: it
+--- is added to that one's `also`. Returns the traceback as a third value where the error has none of its own.
 function M.call(fn, ...)
   local seen = {}
   local function note(e) -- is told of the first error, and then of each that a __close handler raises
@@ -255,6 +255,13 @@ function M.check_options(options, known, what)
     if expected then M.argument("%s: option '%s': %s expected, got %s", what, name, expected, M.show(value)) end
   end
   return options
+end
+
+--- A check for check_options: a whole number of 1 or more, or math.huge.
+function M.count_option(expected)
+  return function(value)
+    if value ~= math.huge and (math.type(value) ~= "integer" or value < 1) then return expected end
+  end
 end
 
 -- What the C layer raises.

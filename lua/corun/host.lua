@@ -17,10 +17,12 @@ end
 
 --- An Error with its traceback; a group with that of each of its errors.
 local function text_of(e)
-  if not errors.is_kind(e, "group") then return errors.is(e) and with_traceback(tostring(e), e.traceback) or tostring(e) end
+  if not errors.is(e) then return tostring(e) end
+  if e.kind ~= "group" then return with_traceback(tostring(e), e.traceback) end
   local parts = { e.message }
   for i, each in ipairs(e.errors) do
-    parts[#parts + 1] = ("%d) %s"):format(i, errors.is(each) and text_of(each) or with_traceback(tostring(each), e.tracebacks[i]))
+    local text = errors.is(each) and text_of(each) or with_traceback(tostring(each), e.tracebacks[i])
+    parts[#parts + 1] = ("%d) %s"):format(i, text)
   end
   return table.concat(parts, "\n")
 end

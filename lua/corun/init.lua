@@ -63,19 +63,28 @@ local corun = {
   signals = interrupt.signals,
 }
 
---- Starts a process in the current scope, with three pipes unless the spec says otherwise.
+--- Starts a process in the current scope, with three pipes unless the spec says otherwise. Yields only where it has to
+--- flush what is queued for a stream that the child gets.
 ---@param spec corun.Spec
 ---@return corun.Process
----Raises kind "spawn" with the step (`stage`) and errno (`code`) that failed.
+---Raises kind "spawn" with the step (`stage`) and errno (`code`) that failed; kind "cancelled" in a cancelled scope.
+---After each of its errors nothing was started.
 function corun.spawn(spec)
   return processes.spawn(spec, core.scope())
 end
 
---- Starts a process that this scope stops at its end.
+--- Starts a process that this scope stops at its end. As corun.spawn; in a cancelled scope nothing new is started, also
+--- when the task that calls is not in it.
 ---@param spec corun.Spec
 ---@return corun.Process
 function scopes.Scope:spawn(spec)
   if self._ended then errors.argument("spawn: the scope has ended") end
+  local cancelled = scopes.cancelled_by(self._home)
+  if cancelled then
+    core.check() -- a cancellation of this task itself
+    local reason = cancelled._cancelled.reason
+    error(errors.new("cancelled", "spawn: the scope is cancelled", { reason = reason }), 0)
+  end
   return processes.spawn(spec, self)
 end
 

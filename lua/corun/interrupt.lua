@@ -91,8 +91,9 @@ function Handle:__tostring()
 end
 
 --- Calls fn(name) for each delivery of a signal to corun, in a task of its own in the current scope: never inside
---- another's code. Handlers take the place of the signal's default behaviour, which returns when the last one is closed;
---- several for one signal are all called. The end of the scope closes the handle, which by itself keeps nothing alive.
+--- another's code. Handlers take the place of the signal's default behaviour, which returns when the last one is
+--- closed; several for one signal are all called. The end of the scope closes the handle, which by itself keeps nothing
+--- alive.
 --- (Of the standard signals the system delivers one where several of a kind have come before the first was taken.)
 --- Does not yield.
 ---@param signal string|integer  not KILL, STOP nor those of faults (SEGV, BUS, FPE, ILL)
@@ -114,7 +115,8 @@ end
 ---@return fun(): string  next
 function M.signals(list)
   if type(list) ~= "table" or #list == 0 then
-    errors.argument("signals: a list of signals expected, got %s", type(list) == "table" and "an empty one" or errors.show(list))
+    local got = type(list) == "table" and "an empty one" or errors.show(list)
+    errors.argument("signals: a list of signals expected, got %s", got)
   end
   local numbers, seen = {}, {}
   for _, signal in ipairs(list) do

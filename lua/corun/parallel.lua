@@ -9,7 +9,9 @@ local sync = require "corun.sync"
 local M = {}
 
 local function check_functions(functions, what)
-  if type(functions) ~= "table" then errors.argument("%s: a table of functions expected, got %s", what, errors.show(functions)) end
+  if type(functions) ~= "table" then
+    errors.argument("%s: a table of functions expected, got %s", what, errors.show(functions))
+  end
   for key, fn in pairs(functions) do
     if type(fn) ~= "function" then
       errors.argument("%s: a function expected at %s, got %s", what, errors.show(key), errors.show(fn))
@@ -55,9 +57,7 @@ function M.race(functions)
 end
 
 local map_options = {
-  jobs = function(value)
-    if value ~= math.huge and (math.type(value) ~= "integer" or value < 1) then return "a number of tasks, 1 or more" end
-  end,
+  jobs = errors.count_option("a number of tasks, 1 or more"),
   ordered = function(value) if type(value) ~= "boolean" then return "true or false" end end,
 }
 
@@ -76,9 +76,9 @@ local function iterator_of(items)
 end
 
 --- Calls fn for each item, up to `jobs` at a time, and returns a list of the (first) results: in the order of the items
---- unless `ordered` is false, then as they come. An iterator is asked for the next item when there is a task free for it,
---- and so may be of any length: memory is that of the tasks at work and of the results that are not nil. The first error
---- cancels the others and is raised. Yields.
+--- unless `ordered` is false, then as they come. An iterator is asked for the next item when there is a task free for
+--- it, and so may be of any length: memory is that of the tasks at work and of the results that are not nil. The first
+--- error cancels the others and is raised. Yields.
 ---@param items any[]|fun(): any, ...  a list; or an iterator or Channel, which may wait: it is called by one task only
 ---@param fn fun(item: any, ...): any  is called with the item and its number; for an iterator, with all that it gives
 ---@param options { jobs: integer?, ordered: boolean? }?  jobs: as many as there are processors; ordered: true

@@ -361,7 +361,8 @@ local function deadline_of(seconds, what)
 end
 
 --- Waits until the process has ended. Its streams may still hold data, or be held open by others. Any number of tasks
---- may wait, before or after the end. Yields unless it has ended.
+--- may wait, before or after the end. A cancelled wait leaves the process alone: it goes on until the end of its scope.
+--- Yields unless it has ended.
 ---@param seconds number?  at most so long; then kind "timeout" is raised and the process is left alone
 ---@return corun.Status
 function Process:wait(seconds)
@@ -379,7 +380,8 @@ local function wait_for_readers(self, deadline)
 end
 
 --- Waits until the process has ended, its output has come to the end and its line functions are done. What nobody
---- reads is kept in the Readers up to their high water: more than that blocks the child, and this. Yields.
+--- reads is kept in the Readers up to their high water: more than that blocks the child, and this. A cancelled wait
+--- leaves the process alone. Yields.
 ---@param seconds number?
 ---@return corun.Status
 function Process:wait_closed(seconds)
@@ -538,8 +540,8 @@ function Process:lines(options)
 end
 
 --- Feeds `input` to stdin, then EOF; reads both outputs to their ends (or until `linger` after the exit); waits for
---- the end. Raises kind "timeout" after `seconds`, and then leaves the process alone: a second call goes on where this
---- one stopped and gives the whole. `check` counts if the spec has it. Yields.
+--- the end. Raises kind "timeout" after `seconds`, and then, as when it is cancelled, leaves the process alone: a
+--- second call goes on where this one stopped and gives the whole. `check` counts if the spec has it. Yields.
 ---@param input string|fun(): string?|nil
 ---@param seconds number?
 ---@return corun.Result

@@ -61,6 +61,8 @@ local function cancelled_by(scope)
   end
 end
 
+M.cancelled_by = cancelled_by
+
 local function cancelled_around(scope)
   return not scope._shield and cancelled_by(scope._parent) or nil
 end
@@ -394,11 +396,11 @@ local function leave(outer, ...)
 end
 
 --- Opens a scope, calls fn(scope, ...) and ends the scope: its tasks are waited for, its defers run, its processes are
---- stopped by their plans, all at the same time. The first error in it (of fn or a task) cancels the rest and is raised;
---- several: kind "group" (`errors`, and `tracebacks` under the same numbers). An error while cleaning up (in a defer, a
---- __close handler, a stop) does not hide the one before: that one gets it in its list `also`. Yields.
+--- stopped by their plans, all at the same time. The first error in it (of fn or a task) cancels the rest and is
+--- raised; several: kind "group" (`errors`, and `tracebacks` under the same numbers). An error while cleaning up (in a
+--- defer, a __close handler, a stop) does not hide the one before: that one gets it in its list `also`. Yields.
 ---@param fn fun(scope: corun.Scope, ...): any
----@return any ...  what fn returns; nil and the reason if the scope cancelled itself (of an expired deadline: "timeout")
+---@return any ...  what fn returns; nil and the reason ("timeout" for its deadline) if the scope cancelled itself
 function M.scope(fn, ...)
   errors.check_function(fn, "scope")
   local scope = open(true)
@@ -446,8 +448,8 @@ end
 
 local hooks = errors.hooks
 
---- Whether the cancellation of the current task concerns the place where it is. A __close handler is clean-up, which may
---- wait: inside of one (`depth` counts them) only scopes that were opened in it count.
+--- Whether the cancellation of the current task concerns the place where it is. A __close handler is clean-up, which
+--- may wait: inside of one (`depth` counts them) only scopes that were opened in it count.
 function hooks.is_concerned(depth)
   local by = cancelled_by(core.scope())
   return depth <= (by and by._depth or 0)

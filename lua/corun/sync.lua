@@ -74,8 +74,8 @@ function M.semaphore(permits)
   return setmetatable({ available = permits, _queue = core.queue() }, Semaphore)
 end
 
---- Takes a permit, and waits for one if there is none. `local permit <close> = semaphore:acquire()` gives it back at the
---- end of the block. Yields unless there is one.
+--- Takes a permit, and waits for one if there is none. `local permit <close> = semaphore:acquire()` gives it back at
+--- the end of the block. Yields unless there is one.
 ---@param seconds number?  at most so long; then kind "timeout" is raised
 ---@return corun.Semaphore self
 ---Raises kind "cancelled" in a cancelled scope; then, as after a time-out, no permit was taken.
@@ -117,8 +117,8 @@ function M.mutex()
   return setmetatable({ _queue = core.queue() }, Mutex)
 end
 
---- Takes the lock, and waits for it if another task has it. `local held <close> = mutex:lock()` unlocks it at the end of
---- the block. Yields unless it is free.
+--- Takes the lock, and waits for it if another task has it. `local held <close> = mutex:lock()` unlocks it at the end
+--- of the block. Yields unless it is free.
 ---@param seconds number?  at most so long; then kind "timeout" is raised
 ---@return corun.Mutex self
 ---Raises kind "deadlock" if this task has it already; kind "cancelled" in a cancelled scope; then, as after a time-out,
@@ -149,8 +149,8 @@ Mutex.__close = Mutex.unlock
 
 -- Channels are in C (runtime/module/lchannel.c); what their methods do is said in meta.lua.
 
---- A queue of values from task to task. Up to `capacity` of them wait in it; a sender waits while there is no room. With
---- 0 a sender waits until somebody has received (a rendezvous).
+--- A queue of values from task to task. Up to `capacity` of them wait in it; a sender waits while there is no room.
+--- With 0 a sender waits until somebody has received (a rendezvous).
 ---@param capacity integer?  default 0; math.huge: without a limit
 ---@return corun.Channel
 M.channel = core.channel

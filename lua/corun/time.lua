@@ -80,22 +80,18 @@ end
 
 -- Again
 
-local function number_option(least, what)
+local function number_option(least, most, what)
   return function(value)
-    if type(value) ~= "number" or not (value >= least) then return what end
+    if type(value) ~= "number" or value ~= value or value < least or value > most then return what end
   end
 end
 
 local retry_options = {
-  times = function(value)
-    if value ~= math.huge and (math.type(value) ~= "integer" or value < 1) then return "a number of attempts, 1 or more" end
-  end,
-  delay = number_option(0, "seconds, 0 or more"),
-  factor = number_option(1, "a factor, 1 or more"),
-  max_delay = number_option(0, "seconds, 0 or more"),
-  jitter = function(value)
-    if type(value) ~= "number" or not (value >= 0 and value <= 1) then return "a share from 0 to 1" end
-  end,
+  times = errors.count_option("a number of attempts, 1 or more"),
+  delay = number_option(0, math.huge, "seconds, 0 or more"),
+  factor = number_option(1, math.huge, "a factor, 1 or more"),
+  max_delay = number_option(0, math.huge, "seconds, 0 or more"),
+  jitter = number_option(0, 1, "a share from 0 to 1"),
   when = function(value) if type(value) ~= "function" then return "a function" end end,
 }
 
@@ -121,14 +117,21 @@ local function attempted(options, fn, n, ok, ...)
   return attempted(options, fn, n + 1, errors.call(fn, n + 1))
 end
 
+---@class corun.RetryOptions
+---@field times integer?    attempts in all; default 3; math.huge: no end
+---@field delay number?     seconds; default 1
+---@field factor number?    default 2
+---@field max_delay number? seconds, which no pause exceeds; default no limit
+---@field jitter number?    0 to 1; default 0.5
+---@field when (fun(e: any, attempt: integer): boolean)?  whether an error is worth another attempt; default: each is,
+---  but for a cancellation of the scope, which is never asked about
+
 --- Calls fn(attempt) until it does not raise, and returns what it returns. Between two attempts there is a pause of
 --- `delay` seconds at most, `factor` times as much after each, less a random share of up to `jitter` (so that many that
 --- have failed together do not come back together). When it gives up, the last error is raised, with their number in
 --- `attempts`. It gives up without a pause that would reach beyond the nearest deadline around it: the caller learns
 --- what went wrong instead of that the time was over. Yields.
----@param options { times: integer?, delay: number?, factor: number?, max_delay: number?, jitter: number?, when: (fun(e: any, attempt: integer): boolean)? }
----  times: attempts in all (3; math.huge: no end); delay: seconds (1); factor (2); max_delay: seconds (no limit);
----  jitter: 0 to 1 (0.5); when: whether an error is worth another attempt (every one but a cancellation of the scope)
+---@param options corun.RetryOptions
 ---@param fn fun(attempt: integer): any
 ---@return any ...
 function M.retry(options, fn)

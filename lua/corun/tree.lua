@@ -15,6 +15,8 @@ local prefix = errors.library_prefix
 -- One task
 
 local function is_ours(frame) return frame.what ~= "C" and frame.source:sub(1, #prefix) == prefix end
+local function is_script(frame) return frame.what ~= "C" and not is_ours(frame) end
+local function line_of(frame) return ("%s:%d"):format(frame.short_src, frame.currentline) end
 
 --- Public functions and methods → their names.
 local function public_names()
@@ -23,14 +25,14 @@ local function public_names()
       core.Channel.__index, core.Task.methods, scopes.Scope, processes.Process, sync.Event, sync.Semaphore,
       sync.Mutex } do
     for name, value in pairs(class) do
-      if type(name) == "string" and name:sub(1, 1) ~= "_" and type(value) == "function" then names[value] = names[value] or name end
+      local is_public = type(name) == "string" and name:sub(1, 1) ~= "_"
+      if is_public and type(value) == "function" then names[value] = names[value] or name end
     end
   end
   return names
 end
 
---- The stack of a task, innermost first, as a list of {frame, thread, level}: that of the coroutine in which it waits, and
---- around it that of its own.
+--- The stack of a task, innermost first: that of the coroutine in which it waits, and around it that of its own.
 local function frames_of(task, at)
   local frames = {}
   local own = task:_thread()
@@ -67,8 +69,8 @@ end
 local function operation(frames, names)
   local call, object, where
   for i, frame in ipairs(frames) do
-    if frame.what ~= "C" and not is_ours(frame) then
-      where = ("%s:%d"):format(frame.short_src, frame.currentline)
+    if is_script(frame) then
+      where = line_of(frame)
       break
     end
     local name = names[frame.func] or (i == 1 or is_ours(frame)) and frame.name
@@ -82,7 +84,7 @@ end
 local function where_opened(scope, frames)
   local found
   for _, frame in ipairs(frames) do
-    if found and frame.what ~= "C" and not is_ours(frame) then return ("%s:%d"):format(frame.short_src, frame.currentline) end
+    if found and is_script(frame) then return line_of(frame) end
     for i = 1, is_ours(frame) and 20 or 0 do
       local name, value = debug.getlocal(frame.thread, frame.level, i)
       if not name then break end
@@ -141,7 +143,9 @@ local function task_node(task, opened, tree)
     node.waits_for, object, node.where = operation(frames, tree.names)
     node.since, node.on = since, object and tostring(object)
     node.traceback = errors.script_traceback(at)
-    if scopes.is_finishing and task == scopes.root._opener then node.waits_for, node.on = "the end of the script", nil end
+    if scopes.is_finishing and task == scopes.root._opener then
+      node.waits_for, node.on = "the end of the script", nil
+    end
   end
   if opened then add_scopes(node.scopes, opened, frames, tree) end
   tree.tasks[#tree.tasks + 1] = { node = node, task = task }
@@ -230,8 +234,8 @@ function write_scope(node, indent, lines)
   indent = indent .. "  "
   for _, task in ipairs(node.tasks) do write_task(task, indent, lines) end
   for _, process in ipairs(node.processes) do
-    lines[#lines + 1] = ("%sprocess %d: %s for %s: %s"):format(indent, process.pid, process.status, seconds(process.since),
-      process.command)
+    lines[#lines + 1] = ("%sprocess %d: %s for %s: %s"):format(indent, process.pid, process.status,
+      seconds(process.since), process.command)
   end
   for _, scope in ipairs(node.scopes) do write_scope(scope, indent, lines) end
 end

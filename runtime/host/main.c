@@ -237,6 +237,7 @@ static const char usage_text[] =
     "  --help    show this and stop\n"
     "\n"
     "CORUN_LUA_DIR=DIR in the environment reads corun's own Lua code from DIR instead of from inside corun.\n"
+    "SIGQUIT (Ctrl-\\) prints what each task waits for, and goes on.\n"
     "Exit status: 0; 1 after an uncaught error; 128 + n after signal n; what os.exit is given.\n";
 
 struct options {
