@@ -48,8 +48,8 @@ end
 
 -- A window slides over the list. Task i starts when the result of task i - jobs has been printed. So at most `jobs`
 -- programs run, the output is in order, and no more than `jobs` results are in memory, be there ten files or ten
--- million. The price: one slow file holds up those behind it. (compile.lua has workers instead, which never wait for
--- each other but end in any order.)
+-- million. The price: one slow file holds up those behind it. (In corun.map, as compile.lua has it, nobody waits
+-- for a slow one, but all results are kept until the end.)
 corun.scope(function(scope)
   local tasks = {}
   for i = 1, #paths + jobs do

@@ -55,22 +55,14 @@ local function compile(source, object)
   if e then error(e, 0) end
 end
 
--- The scope owns what happens in it. Its end waits for all tasks; the first error (or Ctrl-C, from outside) cancels the
--- others, and a cancelled run stops its compiler before it raises. So after this call nothing runs any more, and the
--- objects are gone, however it went.
+-- The scope owns what happens in it. map keeps so many compilers at work; the first error (or Ctrl-C, from outside)
+-- cancels the others, and a cancelled run stops its compiler before it raises. So after this call nothing runs any more,
+-- and the objects are gone, however it went.
 local started = corun.now()
 local _, failure = corun.try(corun.scope, function(scope)
   local objects = corun.capture { "mktemp", "-d" }
   scope:defer(function() corun.run { "rm", "-rf", objects } end)
-  local taken = 0 -- no lock: tasks change over only where one of them waits
-  for _ = 1, jobs do
-    scope:go(function()
-      while taken < #sources do
-        taken = taken + 1
-        compile(sources[taken], ("%s/%d.o"):format(objects, taken))
-      end
-    end)
-  end
+  corun.map(sources, function(source, i) compile(source, ("%s/%d.o"):format(objects, i)) end, { jobs = jobs })
 end)
 
 local function in_words(result)

@@ -23,20 +23,18 @@ local function read_port(server)
   return line:match("port (%d+)") or error("no port in: " .. line, 0)
 end
 
---- Asks until there is an answer. Waiting has no limit of its own: the caller gives one.
+-- Only a client that failed is a reason to ask again. Everything else (a time limit that has passed, a missing python3)
+-- has to get out.
+local patient = {
+  times = math.huge, delay = 0.1, factor = 1, when = function(e) return type(e) == "table" and e.kind == "exit" end,
+}
+
+--- Asks until there is an answer, and says how often. Waiting has no limit of its own: the caller gives one.
 local function wait_until_ready(url)
-  local attempts = 0
-  repeat
-    attempts = attempts + 1
-    local _, e = corun.try(fetch, url)
-    if e then
-      -- Only a client that failed is a reason to ask again. Everything else (a time limit that has passed, Ctrl-C, a
-      -- missing python3) has to get out of here.
-      if e.kind ~= "exit" then error(e, 0) end
-      corun.sleep(0.1)
-    end
-  until not e
-  return attempts
+  return corun.retry(patient, function(attempt)
+    fetch(url)
+    return attempt
+  end)
 end
 
 -- What is started in a scope is stopped at its end, however that comes: by an error in the checks, too, or Ctrl-C. So
