@@ -34,6 +34,9 @@ local Handle = {}
 Handle.__index = Handle
 Handle.__name = "corun.SignalHandle"
 
+--- In the host SIGQUIT shows what everybody waits for.
+local shows_tasks = scopes.hosted and core.listen(core.signals.QUIT, true, true) and core.signals.QUIT
+
 local handles = {} -- number → list of the open ones
 local open_count = 0
 
@@ -76,7 +79,7 @@ function Handle:close()
       if handle ~= self then left[#left + 1] = handle end
     end
     handles[number] = #left > 0 and left or nil
-    if #left == 0 and not M.is_ours(number) then core.listen(number, false) end
+    if #left == 0 and number ~= shows_tasks then core.listen(number, false) end
   end
   open_count = open_count - 1
   core.expect_signals(open_count > 0)
@@ -143,16 +146,11 @@ function M.signals(list)
   return next_signal, nil, nil, handle
 end
 
---- A signal that corun itself handles in place of the system: SIGQUIT shows what everybody waits for.
-function M.is_ours(number)
-  return scopes.hosted and number == core.signals.QUIT
-end
-
 --- Between two turns of the loop: `count` deliveries of a signal.
 function errors.hooks.signalled(number, count)
   local list = handles[number]
   if not list then
-    if M.is_ours(number) then M.show_tasks() else M.interrupted(number) end
+    if number == shows_tasks then M.show_tasks() else M.interrupted(number) end
     return
   end
   for _ = 1, count do

@@ -196,11 +196,17 @@ void interrupt_set_busy(struct runtime *rt, bool busy) {
   rt->busy = busy;
 }
 
-/* core.listen(signo, boolean): whether the hook `signalled` is told of that signal; then it does nothing else. */
+/* core.listen(signo, boolean, unless_ignored): whether the hook `signalled` is told of that signal; then it does nothing
+ * else. Returns false where it was ignored by whoever started us, and that was to be respected. */
 static int f_listen(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   int signo = (int)luaL_checkinteger(L, 1);
   luaL_argcheck(L, signo > 0 && signo < RUNTIME_SIGNALS, 1, "no signal");
+  struct sigaction now;
+  if (lua_toboolean(L, 3) && !sigaction(signo, NULL, &now) && now.sa_handler == SIG_IGN) {
+    lua_pushboolean(L, false);
+    return 1;
+  }
   if (lua_toboolean(L, 2)) {
     rt->listens[signo] = true;
     pthread_mutex_lock(&install_lock);
@@ -211,7 +217,8 @@ static int f_listen(lua_State *L) {
     rt->listens[signo] = false;
     settle(signo);
   }
-  return 0;
+  lua_pushboolean(L, true);
+  return 1;
 }
 
 /* core.expect_signals(boolean): whether a task may wait for a signal alone: then that is no deadlock. */
