@@ -37,7 +37,10 @@ M.locals = setmetatable({}, {
     changed[name] = value
     values_of[task] = changed
   end,
-  __pairs = function() return next, values_of[core.current()] or {}, nil end,
+  __pairs = function()
+    local values = values_of[core.current()] or {}
+    return function(_, name) return next(values, name) end
+  end,
 })
 
 return M
