@@ -55,12 +55,19 @@ local function note_reason(process, reason)
   process._reason = process._reason or reason
 end
 
+--- True when the process has ended: also when it did while we were busy and the loop has not looked since.
+local function has_ended(process)
+  if not process._handle:status() then core.sleep(0) end
+  return process._handle:status()
+end
+
 --- Waits for a process that nobody collects: true when a time limit came first.
 function M.wait_for_limit(process)
   while true do
     local due, reason = next_limit(process)
     local left = due - core.now()
     if left <= 0 then
+      if has_ended(process) then return false end
       note_reason(process, reason)
       return true
     end
@@ -227,7 +234,7 @@ local function wait_for_all(process, call)
         -- Also after the exit: what holds the pipe open belongs to the command's life. The silence is linger's then.
         local limit, reason = next_limit(process, ended)
         if limit and now >= limit then
-          stop_for(process, reason)
+          if ended or not has_ended(process) then stop_for(process, reason) end
           goto continue
         end
         due = earliest(due, limit)
@@ -260,14 +267,14 @@ local function finish(process, call, open)
 end
 
 --- A cancellation while run waits: the process is stopped by its plan, and the Error carries what there was. An end
---- that had come by itself stands.
+--- that had come by itself stands; what is noticed of it only now, if it is a good one.
 local function cancelled(process, call, e)
-  local had_ended = process.status ~= nil
   return scopes.shield(function()
-    if not had_ended then stop_for(process, "cancelled") end
+    local had_ended = process.status ~= nil
+    if not has_ended(process) then stop_for(process, "cancelled") end
     process._stopped_at = process._stopped_at or core.now() -- what others hold open is not waited for any more
     local result = finish(process, call, wait_for_all(process, {}))
-    if had_ended then return result end
+    if had_ended or result.ok then return result end
     e.result = result
     error(e, 0)
   end)

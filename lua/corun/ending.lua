@@ -39,9 +39,9 @@ function errors.hooks.finish(how, scope, task)
   if how == "exit" then root:cancel("exit") end
   scopes.enter(root)
   scopes.leave_all(task, scope)
-  local seen = #root._errors
+  local first = #root._errors == 0 and 1 or 2 -- the first has ended the main chunk, which says so
   local unseen = M.finish_root()
-  for i = seen + 1, #unseen do io.stderr:write("corun: ", tostring(unseen[i]), "\n") end
+  for i = first, #unseen do io.stderr:write("corun: ", tostring(unseen[i]), "\n") end
   if interrupt.ended_by and how == "close" and not scopes.hosted then core.die(interrupt.ended_by) end
 end
 

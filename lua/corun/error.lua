@@ -121,8 +121,12 @@ local function last_lines(text, count)
   return { table.unpack(lines, math.max(1, #lines - count + 1)) }
 end
 
+local shown = {} -- errors that are being written: one may be in its own `also`, in a group
+
 --- What a person needs: the message, the last lines that the command wrote to stderr, the line of the script.
 function Error:__tostring()
+  if shown[self] then return self.message end
+  shown[self] = true
   local parts = { self.where and self.where .. " " .. self.message or self.message }
   local result = self.result
   if result and not result._was_shown then
@@ -135,6 +139,7 @@ function Error:__tostring()
   for _, e in ipairs(self.also or {}) do
     parts[#parts + 1] = "  also: " .. tostring(e):gsub("\n", "\n        ")
   end
+  shown[self] = nil
   return table.concat(parts, "\n")
 end
 
@@ -188,42 +193,50 @@ function M.tracebacks(list, known)
   return all
 end
 
---- Adds `e`, raised while cleaning up after `first`, to it. Returns the first, now an Error if it was none.
-function M.with_also(first, e, traceback)
+--- error(nil) is an error, too.
+function M.nothing(traceback)
+  return M.new("error", "nil", { where = false, traceback = traceback })
+end
+
+--- Adds `e`, raised while cleaning up after `first`, to it. Returns the first, now an Error if it was none. The
+--- tracebacks are of these two, where they have none of their own.
+function M.with_also(first, e, traceback, traceback_of_e)
   if rawequal(first, e) then return first end
   first = as_error(first, traceback)
   first.also = first.also or {}
   table.insert(first.also, e)
+  first._origins = first._origins or {}
+  first._origins[#first.also] = traceback_of_e
   return first
 end
 
---- What a cancellation brings along besides itself, as one error, or nil. It is taken off.
+--- What a cancellation brings along besides itself, as one error and its traceback, or nil. It is taken off.
 function M.take_also(e)
-  local also = e.also
+  local also, origins = e.also, e._origins
   if not also then return nil end
-  e.also = nil
+  e.also, e._origins = nil, nil
   local first = also[1]
-  for i = 2, #also do first = M.with_also(first, also[i]) end
-  return first
+  for i = 2, #also do first = M.with_also(first, also[i], origins[1], origins[i]) end
+  return first, origins[1]
 end
 
 local function settled(seen, ok, ...)
   if ok then return true, ... end
-  local e = ...
-  local first = seen.first
-  if first == nil or rawequal(first, e) then return false, e, seen.traceback end
-  return false, M.with_also(first, e, seen.traceback), seen.traceback
+  local first, origins = seen[1], seen.origins
+  if first == nil then return false, (...) end -- out of memory: nobody was told
+  for i = 2, #seen do first = M.with_also(first, seen[i], origins[1], origins[i]) end
+  return false, first, origins[1]
 end
 
 --- pcall(fn, ...), but an error of a __close handler does not take the place of the error that it cleans up after: it
 --- is added to that one's `also`. Returns the traceback as a third value where the error has none of its own.
 function M.call(fn, ...)
-  local seen = {}
+  local seen = { origins = {} }
   local function note(e) -- is told of the first error, and then of each that a __close handler raises
-    if seen.first == nil then
-      seen.first = e
-      if not M.is(e) then seen.traceback = M.origin(e) or script_traceback() end
-    end
+    if e == nil then e = M.nothing() end
+    if seen[1] ~= nil and rawequal(seen[#seen], e) then return e end
+    seen[#seen + 1] = e
+    if not M.is(e) then seen.origins[#seen] = M.origin(e) or script_traceback() end
     return e
   end
   return settled(seen, xpcall(fn, note, ...))
@@ -271,6 +284,7 @@ M.hooks = {
     return M.new("incomplete", ("the stream ended before %s: there were %d bytes"):format(expected, #partial),
       { expected = expected, partial = partial })
   end,
+  check_seconds = M.check_seconds,
   timeout_error = function(what, seconds)
     return M.new("timeout", ("%s in %g s"):format(what, seconds), { seconds = seconds })
   end,

@@ -36,7 +36,7 @@ function M.all(functions)
 end
 
 --- Calls all of them at once. The first that ends decides: what it returns is returned, what it raises is raised. The
---- others are cancelled and waited for. Yields.
+--- others are cancelled and waited for; what their clean-up raises is raised, too. Yields.
 ---@param functions function[]
 ---@return any ...
 function M.race(functions)
@@ -46,8 +46,9 @@ function M.race(functions)
   scopes.scope(function(scope)
     for _, fn in pairs(functions) do
       scope:go(function()
+        if winner then return end
         local results = table.pack(fn())
-        if winner then return end -- the others were cancelled, but this one had no more to wait for
+        if winner then return end -- it was cancelled, but had no more to wait for
         winner = results
         scope:cancel("the race is won")
       end)

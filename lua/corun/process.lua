@@ -159,7 +159,7 @@ local function read_lines_with(process, reader, fn)
       for line in reader:lines() do fn(line) end
     end)
     reader:close()
-    if not ok and not errors.is_kind(e, "cancelled") then scopes.fail(scope, e) end
+    if not ok and not scopes.is_cancellation(e) then scopes.fail(scope, e) end
   end)
   process._readers[#process._readers + 1] = { task = task, scope = reading }
 end
@@ -198,6 +198,10 @@ local function feed(process, input)
   if not writer then errors.argument("input: stdin is no pipe") end
   if type(input) == "string" and #input <= small_input then
     local ok, e = pcall(writer.write, writer, input)
+    if not ok and scopes.is_cancellation(e) then
+      process._fed = nil -- its turn had not come: nothing was written
+      error(e, 0)
+    end
     writer:write_eof()
     if not ok and not errors.is_kind(e, "io") then error(e, 0) end
     return
@@ -305,7 +309,7 @@ local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
 --- A process that run, capture or sh collects.
 function M.start_captured(options)
   scopes.check_open()
-  local self = start(setmetatable({}, Process), options, captured, core.scope())
+  local self = start(setmetatable({}, Process), options, captured, scopes.innermost())
   if self.stdin and not self._fed then self.stdin:write_eof() end -- stdin = "pipe", to which nobody could write
   return self
 end
@@ -336,7 +340,7 @@ function Process:start(spec)
   if spec == nil then errors.argument("start: there is no command, neither here nor in corun.process") end
   local options = specs.check(spec, "start")
   scopes.check_open()
-  start(self, options, pipes, core.scope())
+  start(self, options, pipes, scopes.innermost())
   if options.timeout or options.idle_timeout then watch_limits(self) end
   return self
 end
@@ -548,6 +552,7 @@ end
 function Process:communicate(input, seconds)
   handle_of(self, "communicate")
   local deadline = deadline_of(seconds, "communicate")
+  core.check()
   if self._limit_watch then self._limit_watch:cancel() end -- from now on the limits are watched here
   if input ~= nil then
     if type(input) ~= "string" and type(input) ~= "function" then

@@ -111,10 +111,10 @@ local function run_in(scope, fn)
   local outer = core.scope()
   scopes.enter(scope)
   local values = table.pack(pcall(fn))
-  if values[1] and not scope._cancelled then
+  if values[1] and not scope._cancelled and scopes.owns_something(scope) then
     sessions[#sessions + 1] = scope
   else
-    scope:cancel("the line failed")
+    if not values[1] then scope:cancel("the line failed") end
     scopes.join(scope)
     scopes.close(scope)
   end

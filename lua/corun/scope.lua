@@ -12,11 +12,14 @@ local locals = require "corun.locals"
 
 local M = {}
 
+local coroutine_status, coroutine_running = coroutine.status, coroutine.running
+
 ---@class corun.Scope
 ---@field deadline number?  time of corun.now() at which the scope is cancelled; may be set and moved while it runs
 ---@field _parent corun.Scope?
 ---@field _home corun.Scope        the owning scope: itself, or the nearest around
 ---@field _opener corun.Task?     the task that opened it; its current scope while it is in it
+---@field _coroutine thread?      the script's coroutine that opened it, if that is not the task's own
 ---@field _children table<corun.Scope, true> scopes opened in it that are still open
 ---@field _cancelled table?        {reason = …} once it is
 ---@field _shield boolean?
@@ -27,6 +30,7 @@ local M = {}
 ---@field _tracebacks table<integer, string>? owning: of the errors that are no corun.Error, by their numbers
 ---@field _queue any               owning: woken when a task ends
 ---@field _defers function[]?
+---@field _cleanup_failed boolean? owning: its error is one of cleaning up only
 ---@field _ending boolean?         owning: it waits, shielded, for the end of what it owns
 local Scope = {}
 Scope.__name = "corun.Scope"
@@ -52,11 +56,34 @@ M.root = root
 local background = new(nil, false)
 background._home = root
 
---- The cancelled scope that concerns a task whose current scope is `scope`, or nil.
-local function cancelled_by(scope)
+--- A scope that a task has opened in a coroutine of the script (a generator, say) is around what the task does in that
+--- coroutine, and not around what it does with what the generator gives: while the coroutine is suspended by the
+--- script, or when it is dead, the scope does not count for this task.
+local function is_around(scope, task)
+  if scope._ended then return false end
+  local opened_in = scope._coroutine
+  if not opened_in or scope._opener ~= task then return true end
+  local status = coroutine_status(opened_in)
+  return status == "running" or status == "normal" -- also while it waits: then it stands on a C stack
+end
+
+--- The innermost scope that counts for a task.
+local function innermost(task)
+  local scope = task:_scope()
+  while not is_around(scope, task) and scope._parent do scope = scope._parent end
+  return scope
+end
+
+local function current() return innermost(core.current()) end
+M.innermost = current
+
+--- The cancelled scope that concerns a task in `scope`, or nil.
+local function cancelled_by(scope, task)
   while scope do
-    if scope._cancelled then return scope end
-    if scope._shield then return nil end
+    if is_around(scope, task) then
+      if scope._cancelled then return scope end
+      if scope._shield then return nil end
+    end
     scope = scope._parent
   end
 end
@@ -64,14 +91,26 @@ end
 M.cancelled_by = cancelled_by
 
 local function cancelled_around(scope)
-  return not scope._shield and cancelled_by(scope._parent) or nil
+  return not scope._shield and cancelled_by(scope._parent, scope._opener) or nil
 end
 
---- Makes it the current task's scope.
+--- Makes it the current task's scope. The task's blocking operations look closer when one of the scopes around it is
+--- cancelled, even if that does not count just now.
 local function enter(scope)
-  core.enter(scope, cancelled_by(scope) ~= nil)
+  local around, cancelled = scope, false
+  while around and not cancelled do
+    cancelled = around._cancelled ~= nil
+    around = around._parent
+  end
+  core.enter(scope, cancelled)
 end
 M.enter = enter
+
+--- Back from `scope` to the one before. Where a coroutine ends inside of a scope that its consumer has opened since,
+--- the consumer's stays the current one.
+local function leave(scope, outer)
+  if core.scope() == scope then enter(outer) end
+end
 
 root._opener = core.current()
 enter(root)
@@ -80,9 +119,9 @@ enter(root)
 --- the one that it was started in, or in one that it has opened.
 local function deliver(scope)
   local opener = scope._opener
-  if opener and opener:_scope() == scope then core.cancel(opener, true) end
+  if opener and (opener:_scope() == scope or innermost(opener) == scope) then core.cancel(opener) end
   for task in pairs(scope._tasks or {}) do
-    if task:_scope() == scope then core.cancel(task, true) end
+    if task:_scope() == scope or innermost(task) == scope then core.cancel(task) end
   end
   for child in pairs(scope._children) do
     if not child._shield then deliver(child) end
@@ -92,6 +131,7 @@ end
 local function set_deadline(scope, at)
   scope._deadline = at
   if scope._cancelled or scope._ended then return end
+  if at and at <= core.now() then return M.expire(scope) end
   if not scope._timer then
     if not at then return end
     scope._timer = core.timer(scope)
@@ -152,15 +192,22 @@ local function base_of(task)
   return base
 end
 
+--- In how many __close handlers a task was when it opened the scope; what other tasks have opened is around all that
+--- this one does.
+local function depth_of(scope, task)
+  return scope._opener == task and scope._depth or 0
+end
+
 --- Opens a scope of the current task in its current one.
 local function open(owning)
-  local task = core.current()
+  local task, running = core.current(), coroutine_running()
   base_of(task)
-  local scope = new(core.scope(), owning)
+  local scope = new(current(), owning)
   scope._opener = task
+  if running ~= task:_thread() then scope._coroutine = running end
   -- Opened in a __close handler, it is not concerned by what cancels the function that the handler cleans up after.
   scope._depth = core.closing_depth()
-  scope._shield = scope._depth > (scope._parent._depth or 0) or nil
+  scope._shield = scope._depth > depth_of(scope._parent, task) or nil
   return scope
 end
 M.open = open
@@ -171,10 +218,16 @@ function M.cancel_task(task, reason)
   if base then base:cancel(reason) end
 end
 
-local function finish_within(scope, outer, ...)
-  enter(outer)
+--- What a cancellation has raised in a scope leaves it as that of a scope further out, if one is cancelled there.
+local function pass_on(scope, e)
+  if errors.is_kind(e, "cancelled") and e._by == scope then e._by = cancelled_around(scope) or scope end
+end
+
+local function finish_within(scope, outer, ok, ...)
+  leave(scope, outer)
   close(scope)
-  return ...
+  if not ok then pass_on(scope, (...)) end
+  return ok, ...
 end
 
 --- errors.call(fn, ...) with `scope` as the current one, which is closed after.
@@ -197,26 +250,34 @@ function M.shield(fn, ...)
   return reraise(within(scope, fn, ...))
 end
 
---- True for what a blocking operation raises in a cancelled scope, false for the same kind from await of a task that
---- was cancelled: that is an error like any other.
-local function is_cancellation(e)
-  return errors.is_kind(e, "cancelled") and e._by ~= nil
+--- True for what a blocking operation raises in a cancelled scope, as long as that is around `scope` (or the current
+--- one). False for what is left of a scope that is over, and for the same kind from await of a task that was cancelled:
+--- these are errors like any other.
+local function is_cancellation(e, scope)
+  if not errors.is_kind(e, "cancelled") or not e._by then return false end
+  scope = scope or core.scope()
+  while scope do
+    if scope == e._by then return true end
+    scope = scope._parent
+  end
+  return false
 end
 M.is_cancellation = is_cancellation
 
---- True where `e` is the expiry of this very scope on its way out: of the cancelled ones it is the outermost, whichever
---- was the first to raise.
+--- True where `e` is the expiry of this very scope on its way out, and no scope around it is cancelled.
 function M.is_expiry(scope, e)
-  return is_cancellation(e) and scope._cancelled and scope._cancelled.expired and not cancelled_around(scope)
+  return errors.is_kind(e, "cancelled") and e._by == scope and scope._cancelled ~= nil and scope._cancelled.expired
 end
 
 --- When the current task's work is cancelled by the nearest deadline around it, at the latest.
 ---@return number  a time of corun.now(), math.huge without a deadline
 function M.nearest_deadline()
-  local scope, nearest = core.scope(), math.huge
-  while scope do
-    nearest = math.min(nearest, scope._deadline or math.huge)
-    if scope._shield then break end
+  local task, scope, nearest, depth = core.current(), current(), math.huge, core.closing_depth()
+  while scope and depth_of(scope, task) >= depth do -- in a __close handler, those that were opened in it
+    if is_around(scope, task) then
+      nearest = math.min(nearest, scope._deadline or math.huge)
+      if scope._shield then break end
+    end
     scope = scope._parent
   end
   return nearest
@@ -246,8 +307,12 @@ M.fail = fail
 --- Notes an error of cleaning up: it does not hide the one that there was before.
 local function fail_cleanup(scope, e, traceback)
   local list = scope._errors
-  if #list == 0 then fail(scope, e, traceback)
-  else list[1] = errors.with_also(list[1], e, scope._tracebacks[1]) end
+  if #list == 0 then
+    fail(scope, e, traceback)
+    scope._cleanup_failed = true
+  else
+    list[1] = errors.with_also(list[1], e, scope._tracebacks[1], traceback)
+  end
 end
 
 local live = 0 -- tasks and running processes: while there are any, SIGINT is ours
@@ -277,7 +342,7 @@ function Scope:go(fn, ...)
   local task = core.task(home, fn, ...)
   home._tasks[task] = true
   locals.inherit(task)
-  if cancelled_by(home) then core.cancel(task, true) end
+  if cancelled_by(home) then core.cancel(task) end
   count_live(1)
   return task
 end
@@ -303,6 +368,11 @@ function Scope:defer(fn)
   local home = self._home
   home._defers = home._defers or {}
   table.insert(home._defers, fn)
+end
+
+function M.owns_something(scope)
+  return next(scope._tasks) ~= nil or next(scope._processes) ~= nil or next(scope._listeners) ~= nil
+    or scope._defers ~= nil or next(scope._children) ~= nil
 end
 
 local function wait_for_tasks(scope)
@@ -335,11 +405,30 @@ local function stop_processes(scope)
   end
 end
 
+local end_all
+
+--- Scopes that are still open though nobody is in them: the coroutine that opened them was not run to its end.
+local function end_abandoned(scope)
+  local inside, around = {}, core.scope()
+  while around do
+    inside[around] = true -- we are, to wait for the end
+    around = around._parent
+  end
+  for child in pairs(scope._children) do
+    if not child._is_background and not inside[child] then
+      child:cancel("its coroutine was given up")
+      if child._tasks then end_all(child) else end_abandoned(child) end
+      close(child)
+    end
+  end
+end
+
 --- The end of all that a scope owns: first its tasks. What is run then may start others, so this goes round until there
 --- is nothing left.
-local function end_all(scope)
+function end_all(scope)
   repeat
     wait_for_tasks(scope)
+    end_abandoned(scope)
     for handle in pairs(scope._listeners) do handle:close() end
     while scope._defers and #scope._defers > 0 do run_cleanup(scope, table.remove(scope._defers)) end
     if not next(scope._tasks) then stop_processes(scope) end
@@ -347,17 +436,18 @@ local function end_all(scope)
 end
 
 --- The end of an owning scope. Its tasks are waited for, even through a cancellation from outside (which concerns
---- them, too); that cancellation is returned.
+--- them, too); that cancellation is returned, and whether its own came before the end of its tasks.
 local function join(scope)
   local ok, interruption = pcall(wait_for_tasks, scope)
-  if not ok and not is_cancellation(interruption) then
+  local in_time = not scope._cancelled
+  if not ok and not errors.is_kind(interruption, "cancelled") then
     fail(scope, interruption) -- a deadlock
     ok = true
   end
   scope._ending = true
   run_cleanup(scope, M.shield, end_all, scope)
   scope._ending = nil
-  if not ok then return interruption end
+  return not ok and interruption or nil, in_time
 end
 M.join = join
 
@@ -373,25 +463,30 @@ end
 local function outcome(scope, ok, ...)
   local e, traceback = ...
   local cancellation
-  if not ok and is_cancellation(e) then
+  if not ok and is_cancellation(e, scope) then
     cancellation = e
-    local failed = errors.take_also(e)
-    if failed ~= nil then fail(scope, failed) end
+    local failed, origin = errors.take_also(e)
+    if failed ~= nil then fail(scope, failed, origin) end
   elseif not ok then
     fail(scope, e, traceback)
   end
-  local interruption = join(scope)
+  local interruption, in_time = join(scope)
   cancellation = cancellation or interruption
   close(scope)
   local failure, origin = combined(scope)
-  if failure ~= nil then errors.raise(failure, origin) end
-  if cancellation and (not scope._cancelled or cancelled_around(scope)) then error(cancellation, 0) end
+  local from_outside = cancellation and (not scope._cancelled or cancelled_around(scope))
+  if failure ~= nil and not (from_outside and scope._cleanup_failed) then errors.raise(failure, origin) end
+  if from_outside then
+    pass_on(scope, cancellation)
+    error(failure ~= nil and errors.with_also(cancellation, failure, nil, origin) or cancellation, 0)
+  end
+  if scope._cancelled and scope._cancelled.expired and ok and in_time then return ... end
   if scope._cancelled then return nil, scope._cancelled.expired and "timeout" or scope._cancelled.reason end
   return ...
 end
 
-local function leave(outer, ...)
-  enter(outer)
+local function finish(scope, outer, ...)
+  leave(scope, outer)
   return ...
 end
 
@@ -406,7 +501,7 @@ function M.scope(fn, ...)
   local scope = open(true)
   local outer = core.scope()
   enter(scope)
-  return reraise(leave(outer, pcall(outcome, scope, errors.call(fn, scope, ...))))
+  return reraise(finish(scope, outer, pcall(outcome, scope, errors.call(fn, scope, ...))))
 end
 
 --- Raises where a blocking operation would: in a cancelled scope nothing new is started.
@@ -415,7 +510,7 @@ M.check_open = core.check
 --- The current task's scope: where corun.go and corun.spawn put what they start.
 ---@return corun.Scope
 function M.current()
-  return core.scope()._home
+  return current()._home
 end
 
 --- corun.go: a task in the current scope.
@@ -448,18 +543,18 @@ end
 
 local hooks = errors.hooks
 
---- Whether the cancellation of the current task concerns the place where it is. A __close handler is clean-up, which
---- may wait: inside of one (`depth` counts them) only scopes that were opened in it count.
-function hooks.is_concerned(depth)
-  local by = cancelled_by(core.scope())
-  return depth <= (by and by._depth or 0)
+--- Whether the cancellation of a task concerns the place where it is. A __close handler is clean-up, which may wait:
+--- inside of one (`depth` counts them) only scopes that were opened in it count.
+function hooks.is_concerned(task, depth)
+  local by = cancelled_by(innermost(task), task)
+  return by ~= nil and depth <= depth_of(by, task)
 end
 
 local written -- by a write that is being cancelled
 
 --- What a blocking operation raises in a cancelled scope.
 function hooks.cancelled_error()
-  local by = cancelled_by(core.scope())
+  local by = cancelled_by(current(), core.current())
   local reason = by and by._cancelled.reason
   local message = "cancelled"
   if by and by._cancelled.expired then message = "cancelled: the deadline of the scope has passed"
@@ -474,30 +569,36 @@ function hooks.write_cancelled(bytes) written = bytes end
 local tracebacks = setmetatable({}, { __mode = "k" }) -- of failed tasks
 
 function hooks.task_failed(task, e)
+  if e == nil then return errors.nothing(errors.script_traceback(task:_thread())) end
   if not errors.is(e) then tracebacks[task] = errors.origin(e) or errors.script_traceback(task:_thread()) end
   return e
 end
 
 --- A __close handler of a failed task has failed, too.
-function hooks.unwinding_failed(first, last)
-  return errors.with_also(first, last)
+function hooks.unwinding_failed(first, last, task)
+  return errors.with_also(first, last, tracebacks[task])
 end
 
 function hooks.task_ended(task)
   local scope = task:_scope()
   local owner = owner_of(task, scope)
-  while scope and scope ~= owner do -- its base, and what it never left
-    if not scope._ended then close(scope) end
+  local failed, e = task:_state() == "failed", nil
+  if failed then e = select(2, task:_await()) end
+  local cancelled = failed and is_cancellation(e, scope)
+  while scope and scope ~= owner do -- its base; and what a coroutine of it has opened: that is ended with the owner
+    if not scope._tasks and not next(scope._children) then close(scope) end
     if not owner then return end
     scope = scope._parent
   end
   owner._tasks[task] = nil
   count_live(-1)
-  if task:_state() == "failed" then
-    local _, e = task:_await()
-    if is_cancellation(e) then e = errors.take_also(e) end
-    if e ~= nil then fail(owner, e, tracebacks[task]) end
+  local traceback = tracebacks[task]
+  if cancelled then
+    e, traceback = errors.take_also(e)
+  elseif errors.is_kind(e, "cancelled") then
+    e._by = nil -- of a scope that is over: as an error of this task
   end
+  if e ~= nil then fail(owner, e, traceback) end
   owner._queue:wake()
 end
 

@@ -10,7 +10,6 @@ local M = {}
 
 --- Waits in `queue` until somebody hands over what is wanted; kind "timeout" after `seconds`.
 local function wait_in(queue, seconds, what)
-  if seconds ~= nil then errors.check_seconds(seconds, what) end
   if not queue:wait(seconds) then
     error(errors.new("timeout", ("%s: it did not come in %g s"):format(what, seconds), { seconds = seconds }), 0)
   end
@@ -80,6 +79,7 @@ end
 ---@return corun.Semaphore self
 ---Raises kind "cancelled" in a cancelled scope; then, as after a time-out, no permit was taken.
 function Semaphore:acquire(seconds)
+  if seconds ~= nil then errors.check_seconds(seconds, "acquire") end
   if self.available > 0 then
     core.check()
     self.available = self.available - 1
@@ -124,6 +124,7 @@ end
 ---Raises kind "deadlock" if this task has it already; kind "cancelled" in a cancelled scope; then, as after a time-out,
 ---the lock is not held.
 function Mutex:lock(seconds)
+  if seconds ~= nil then errors.check_seconds(seconds, "lock") end
   local task = core.current()
   if self._holder == task then
     error(errors.new("deadlock", ("lock: %s holds this mutex already and would wait for itself"):format(task.name)), 0)

@@ -47,6 +47,7 @@ local function awaited(task, seconds, ok, ...)
   end
   local e = ...
   if errors.is_kind(e, "cancelled") and e._by then
+    core.check() -- both were cancelled: then that is what there is to say
     e = errors.new("cancelled", task.name .. " was cancelled", { reason = e.reason, result = e.result })
   end
   error(e, 0)
@@ -59,6 +60,9 @@ end
 ---Raises what the task raised; kind "cancelled" if it was cancelled.
 function methods.await(task, seconds)
   if seconds ~= nil then errors.check_seconds(seconds, "await") end
+  if task == core.current() then
+    error(errors.new("deadlock", ("await: %s would wait for itself"):format(task.name)), 0)
+  end
   return awaited(task, seconds, task:_await(seconds))
 end
 

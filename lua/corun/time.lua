@@ -10,8 +10,8 @@ local M = {}
 
 local function bounded(seconds)
   local scope = scopes.open(false)
-  if seconds == 0 then scopes.expire(scope)
-  elseif seconds < math.huge then scope.deadline = core.now() + seconds end
+  if seconds < math.huge then scope.deadline = core.now() + seconds end
+  if seconds == 0 then scopes.expire(scope) end
   return scope
 end
 
@@ -20,7 +20,7 @@ local function timed(scope, seconds, ok, ...)
   local e, traceback = ...
   if scopes.is_expiry(scope, e) then
     e = errors.new("timeout", ("time limit of %g s exceeded"):format(seconds),
-      { seconds = seconds, result = e.result, also = e.also })
+      { seconds = seconds, result = e.result, written = e.written, also = e.also, _origins = e._origins })
   end
   errors.raise(e, traceback)
 end
@@ -43,8 +43,8 @@ local function moved_on(scope, ok, ...)
   if ok then return ... end
   local e, traceback = ...
   if not scopes.is_expiry(scope, e) then errors.raise(e, traceback) end
-  local failed = errors.take_also(e)
-  if failed ~= nil then error(failed, 0) end
+  local failed, origin = errors.take_also(e)
+  if failed ~= nil then errors.raise(failed, origin) end
   return nil, "timeout"
 end
 
@@ -97,7 +97,8 @@ local retry_options = {
 
 --- The pause after the nth attempt.
 local function pause_after(n, options)
-  local longest = (options.delay or 1) * (options.factor or 2) ^ (n - 1)
+  local delay = options.delay or 1
+  local longest = delay > 0 and delay * (options.factor or 2) ^ (n - 1) or 0
   longest = math.min(longest, options.max_delay or math.huge)
   return longest * (1 - (options.jitter or 0.5) * math.random())
 end
@@ -110,8 +111,9 @@ end
 local function attempted(options, fn, n, ok, ...)
   if ok then return ... end
   local e, traceback = ...
-  if scopes.is_cancellation(e) or options.when and not options.when(e, n) then errors.raise(e, traceback) end
-  local pause = n < (options.times or 3) and pause_after(n, options)
+  if scopes.is_cancellation(e) then error(e, 0) end
+  local again = n < (options.times or 3) and (not options.when or options.when(e, n))
+  local pause = again and pause_after(n, options)
   if not pause or core.now() + pause >= scopes.nearest_deadline() then gave_up(e, traceback, n) end
   core.sleep(pause)
   return attempted(options, fn, n + 1, errors.call(fn, n + 1))
@@ -144,12 +146,11 @@ end
 --- cancel its scope, or run it in a task (corun.go(corun.every, 1, fn)). There is no drift: the nth tick is due n times
 --- the seconds after the start. A tick that comes while fn still runs is skipped, not made up for; the number that fn
 --- gets counts it. What fn raises ends it. Yields.
----@param seconds number  more than 0
+---@param seconds number  1e-9 or more
 ---@param fn fun(tick: integer): any
 function M.every(seconds, fn)
-  errors.check_seconds(seconds, "every")
-  if seconds == 0 or seconds == math.huge then
-    errors.argument("every: seconds expected, more than 0, got %s", errors.show(seconds))
+  if type(seconds) ~= "number" or not (seconds >= 1e-9 and seconds < math.huge) then -- the clock counts nanoseconds
+    errors.argument("every: seconds expected, 1e-09 or more, got %s", errors.show(seconds))
   end
   errors.check_function(fn, "every")
   local start, tick = core.now(), 0

@@ -21,7 +21,7 @@ local function line_of(frame) return ("%s:%d"):format(frame.short_src, frame.cur
 --- Public functions and methods → their names.
 local function public_names()
   local names = {}
-  for _, class in ipairs { package.loaded["corun"] or {}, core, core.Reader.__index, core.Writer.methods,
+  for _, class in ipairs { package.loaded["corun"] or {}, core.Reader.__index, core.Writer.methods,
       core.Channel.__index, core.Task.methods, scopes.Scope, processes.Process, sync.Event, sync.Semaphore,
       sync.Mutex } do
     for name, value in pairs(class) do
@@ -73,8 +73,7 @@ local function operation(frames, names)
       where = line_of(frame)
       break
     end
-    local name = names[frame.func] or (i == 1 or is_ours(frame)) and frame.name
-    if name then call = name end
+    call = names[frame.func] or (i == 1 or is_ours(frame) and frame.name == "for iterator") and frame.name or call
     object = object_of(frame) or object
   end
   return call, object, where

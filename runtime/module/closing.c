@@ -5,6 +5,7 @@
  * an error unwinds, the caller is the protected call itself, and there it can be told by where it stands: pcall has only
  * `true` below the function that it calls, xpcall three values, but a __close is called above what the failed function
  * left; and any other C function that has a main chunk among its values is the program's own protected call. */
+#include <lualib.h>
 #include <string.h>
 
 #include "runtime.h"
@@ -56,7 +57,7 @@ static bool is_boundary(const struct runtime *rt, lua_State *L, lua_Debug *ar) {
   return function && function != rt->pcall && function != rt->xpcall;
 }
 
-static int close_handlers(const struct runtime *rt, lua_State *L) {
+static int close_handlers(const struct runtime *rt, const struct task *t, lua_State *L) {
   lua_Debug ar;
   int count = 0, boundaries = 0, level = 0;
   for (; lua_getstack(L, level, &ar); level++) {
@@ -65,15 +66,31 @@ static int close_handlers(const struct runtime *rt, lua_State *L) {
   }
   /* A user's coroutine that is being closed (coroutine.close, or an error that leaves coroutine.wrap) runs its handlers
    * at its outermost level, where it cannot yield; its body, without a C function in between, could. */
-  bool is_coroutine = L != rt->root->thread && L != rt->current->thread;
+  bool is_coroutine = L != rt->root->thread && L != t->thread;
   if (is_coroutine && !boundaries && !lua_isyieldable(L)) count++;
   return count;
 }
 
-/* Also counted: handlers around a coroutine of the handler's own. */
-int closing_depth(struct runtime *rt, lua_State *L) {
-  struct task *t = rt->current;
-  return t->unwinding + close_handlers(rt, L) + (t->thread != L ? close_handlers(rt, t->thread) : 0);
+/* The coroutine that L has resumed, from the function on top of L that has done it: coroutine.resume and close have it
+ * as their first argument, a function of coroutine.wrap as its upvalue. */
+static lua_State *resumed_by(const struct runtime *rt, lua_State *L) {
+  lua_Debug ar;
+  lua_State *resumed = NULL;
+  int top = lua_gettop(L);
+  if (!lua_getstack(L, 0, &ar) || !lua_checkstack(L, 3)) return NULL;
+  lua_getinfo(L, "f", &ar);
+  if (lua_tocfunction(L, -1) == rt->wrapped) lua_getupvalue(L, -1, 1);
+  else if (lua_iscfunction(L, -1)) lua_getlocal(L, &ar, 1);
+  resumed = lua_tothread(L, -1);
+  lua_settop(L, top);
+  return resumed;
+}
+
+/* Also counted: handlers around the coroutines that the task is in. */
+int closing_depth(struct runtime *rt, const struct task *t, lua_State *L) {
+  int depth = t->unwinding;
+  for (lua_State *T = t->thread; T && T != L; T = resumed_by(rt, T)) depth += close_handlers(rt, t, T);
+  return depth + close_handlers(rt, t, L);
 }
 
 static lua_CFunction global_function(lua_State *L, const char *name) {
@@ -83,7 +100,18 @@ static lua_CFunction global_function(lua_State *L, const char *name) {
   return function;
 }
 
+static int nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
 void closing_register(lua_State *L, struct runtime *rt) {
   rt->pcall = global_function(L, "pcall");
   rt->xpcall = global_function(L, "xpcall");
+  luaL_requiref(L, LUA_COLIBNAME, luaopen_coroutine, 0);
+  lua_getfield(L, -1, "wrap");
+  lua_pushcfunction(L, nothing);
+  lua_call(L, 1, 1);
+  rt->wrapped = lua_tocfunction(L, -1);
+  lua_pop(L, 2);
 }

@@ -15,10 +15,12 @@
 #include "runtime.h"
 
 #define CLASS "corun.Channel"
+#define SMALL 64
 
 struct channel {
   struct waitq senders, receivers;
-  lua_Integer capacity, first, count; /* the buffer: a ring in the table that is its first user value */
+  lua_Integer capacity;
+  lua_Integer size, first, count; /* the buffer: a ring in the list that is its first user value */
   bool closed;
 };
 
@@ -30,14 +32,20 @@ struct alternative {
 
 struct choice {
   struct task *task;
+  uint32_t wait; /* which of the task's waits it is */
   int count, start;
   int taken; /* the number of the alternative that somebody else has completed, or 0 */
   struct alternative alternatives[];
 };
 
+static bool is_waiting(const struct choice *choice) {
+  return choice->task->state == TASK_PARKED && choice->task->waits == choice->wait;
+}
+
 /* A channel was closed: look again. */
 static void alternative_woken(struct waiter *waiter) {
-  task_unpark(((struct alternative *)waiter)->choice->task, WAKE_EVENT);
+  struct choice *choice = ((struct alternative *)waiter)->choice;
+  if (is_waiting(choice)) task_unpark(choice->task, WAKE_EVENT);
 }
 
 static void choice_leave(struct choice *choice) {
@@ -56,7 +64,7 @@ static struct partner first_of(struct waitq *q) {
     struct waiter *w = q->head.next;
     if (w->wake != alternative_woken) return (struct partner){task_of_waiter(w), NULL};
     struct alternative *a = (struct alternative *)w;
-    if (a->choice->task->state == TASK_PARKED) return (struct partner){a->choice->task, a};
+    if (is_waiting(a->choice)) return (struct partner){a->choice->task, a};
     waiter_remove(w); /* timed out or cancelled, and not run since */
   }
   return (struct partner){NULL, NULL};
@@ -82,10 +90,26 @@ static void take_from(lua_State *L, struct partner p) {
   complete(p);
 }
 
+/* A new list of `size` for the values of the channel at `index`. It grows by doubling, whatever the capacity is. */
+static void resize(lua_State *L, struct channel *c, int index, lua_Integer size) {
+  if (size > c->capacity) size = c->capacity;
+  lua_createtable(L, (int)size, 0);
+  lua_getiuservalue(L, index, 1);
+  for (lua_Integer i = 0; i < c->count; i++) {
+    lua_rawgeti(L, -1, (c->first + i) % c->size + 1);
+    lua_rawseti(L, -3, i + 1);
+  }
+  lua_pop(L, 1);
+  lua_setiuservalue(L, index, 1);
+  c->first = 0;
+  c->size = size;
+}
+
 static void put(lua_State *L, struct channel *c, int index) {
+  if (c->count == c->size) resize(L, c, index, c->size ? 2 * c->size : SMALL);
   lua_getiuservalue(L, index, 1);
   lua_insert(L, -2);
-  lua_rawseti(L, -2, (c->first + c->count) % c->capacity + 1);
+  lua_rawseti(L, -2, (c->first + c->count) % c->size + 1);
   lua_pop(L, 1);
   c->count++;
 }
@@ -119,10 +143,12 @@ static bool try_receive(lua_State *L, struct channel *c, int index) {
   lua_rawseti(L, -3, at); /* the slot stays, and a sender's value that takes its place needs no memory */
   lua_remove(L, -2);
   c->count--;
-  c->first = c->count ? at % c->capacity : 0;
+  c->first = at % c->size;
   if (sender.task) {
     take_from(L, sender);
     put(L, c, index);
+  } else if (!c->count && c->size > SMALL) {
+    resize(L, c, index, SMALL); /* a burst is over */
   }
   return true;
 }
@@ -152,6 +178,23 @@ static int raise_closed(lua_State *L, const char *what) {
   return raise_error(L, "closed", 0, "%s: the channel is closed", what);
 }
 
+static int finished_k(lua_State *L, int status, lua_KContext results) {
+  (void)L, (void)status;
+  return (int)results;
+}
+
+/* The operation is done, with its results on top. One that did not have to wait now and then lets the others have their
+ * turn: only then, so that it has its place among those that wait. */
+static int finished(lua_State *L, struct runtime *rt, int status, int results) {
+  if (status == LUA_OK && !runtime_may_run(rt)) task_breathe(rt, L, results, finished_k);
+  return results;
+}
+
+static int begin(lua_State *L, lua_KFunction k) {
+  task_check(runtime_of(L), L);
+  return k(L, LUA_OK, 0);
+}
+
 static int send_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   struct channel *c = lua_touserdata(L, CHANNEL);
@@ -159,7 +202,7 @@ static int send_k(lua_State *L, int status, lua_KContext ctx) {
     if (lua_gettop(L) < VALUE) return 0;
     enum wake wake = task_outcome(rt, L, status);
     if (c->closed) return raise_closed(L, "send");
-    if (try_send(L, c, CHANNEL)) return 0;
+    if (try_send(L, c, CHANNEL)) return finished(L, rt, status, 0);
     if (wake == WAKE_TIMEOUT) return raise_timeout(L, "send: nobody has received");
     task_park(rt, L, &c->senders, (uint64_t)lua_tointeger(L, DUE), ctx, send_k);
   }
@@ -171,19 +214,10 @@ static int receive_k(lua_State *L, int status, lua_KContext ctx) {
   for (;; status = LUA_YIELD) {
     if (lua_gettop(L) > SECONDS) return 1;
     enum wake wake = task_outcome(rt, L, status);
-    if (try_receive(L, c, CHANNEL)) return 1;
+    if (try_receive(L, c, CHANNEL)) return finished(L, rt, status, 1);
     if (wake == WAKE_TIMEOUT) return raise_timeout(L, "receive: nothing was sent");
     task_park(rt, L, &c->receivers, (uint64_t)lua_tointeger(L, DUE), ctx, receive_k);
   }
-}
-
-/* Begins an operation, after the others have had their turn if it was long since. */
-static int begin(lua_State *L, lua_KFunction k) {
-  struct runtime *rt = runtime_of(L);
-  task_check(rt, L);
-  if (runtime_may_run(rt)) return k(L, LUA_OK, 0);
-  task_breathe(rt, L, 0, k);
-  return k(L, LUA_YIELD, 0);
 }
 
 /* channel:send(value, seconds?) */
@@ -240,7 +274,7 @@ static int f_channel(lua_State *L) {
   lua_settop(L, 1);
   lua_Integer capacity = lua_tointegerx(L, 1, &is_integer);
   if (lua_isnil(L, 1)) capacity = 0;
-  else if (lua_tonumber(L, 1) == (lua_Number)INFINITY) capacity = LUA_MAXINTEGER;
+  else if (lua_type(L, 1) == LUA_TNUMBER && lua_tonumber(L, 1) == (lua_Number)INFINITY) capacity = LUA_MAXINTEGER;
   else if (!is_integer || lua_type(L, 1) != LUA_TNUMBER || capacity < 0)
     return raise_argument(L, 1, "channel", "a number of values (0 or more)");
   struct channel *c = lua_newuserdatauv(L, sizeof *c, 1);
@@ -303,6 +337,7 @@ static bool try_cases(lua_State *L, struct choice *choice) {
 }
 
 static void queue_cases(lua_State *L, struct choice *choice) {
+  choice->wait = choice->task->waits + 1;
   for (int i = 0; i < choice->count; i++) {
     lua_rawgeti(L, CASES, 2 * i + 1);
     struct channel *c = lua_touserdata(L, -1);
@@ -324,24 +359,30 @@ static int select_k(lua_State *L, int status, lua_KContext ctx) {
       return 2;
     }
     enum wake wake = task_outcome(rt, L, status);
-    if (try_cases(L, choice)) return 2;
+    if (try_cases(L, choice)) return finished(L, rt, status, 2);
     if (wake == WAKE_TIMEOUT) return raise_timeout(L, "select: nothing came");
     queue_cases(L, choice);
     task_park(rt, L, NULL, (uint64_t)lua_tointeger(L, DUE), ctx, select_k);
   }
 }
 
+/* Where to begin: were it always with the next case, two selects in turn would each always begin with the same. */
+static unsigned next_random(struct runtime *rt) {
+  rt->random = rt->random * 1664525 + 1013904223;
+  return rt->random >> 16;
+}
+
 /* core.select(cases, seconds?) → number of the case, the value received or true */
 static int f_select(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   lua_settop(L, 2);
-  uint64_t due = check_seconds(L, 2, "select");
   int count = read_cases(L);
   lua_settop(L, 2);
+  uint64_t due = check_seconds(L, 2, "select");
   lua_pushinteger(L, (lua_Integer)due);
   lua_insert(L, DUE);
   struct choice *choice = lua_newuserdatauv(L, sizeof *choice + (size_t)count * sizeof *choice->alternatives, 0);
-  *choice = (struct choice){.task = rt->current, .count = count, .start = (int)(rt->selects++ % (unsigned)count)};
+  *choice = (struct choice){.task = rt->current, .count = count, .start = (int)(next_random(rt) % (unsigned)count)};
   for (int i = 0; i < count; i++)
     choice->alternatives[i] = (struct alternative){.waiter = {.wake = alternative_woken}, .choice = choice};
   return begin(L, select_k);

@@ -60,12 +60,11 @@ static int operation_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   struct lua_reader *r = lua_touserdata(L, 1);
   attempt try = (attempt)ctx;
-  for (;; status = LUA_YIELD) {
+  for (;;) {
     enum wake wake = task_wake_reason(rt, status);
-    if (wake >= WAKE_CANCEL) {
+    if (task_must_raise(rt, L, wake)) {
       release(r);
-      task_outcome(rt, L, status); /* raises, unless a clean-up is going on */
-      r->owner = rt->current;
+      return task_raise_wake(rt, L, wake);
     }
     if (r->core.closed) {
       release(r);
@@ -77,11 +76,13 @@ static int operation_k(lua_State *L, int status, lua_KContext ctx) {
       return results;
     }
     if (runtime_may_read(rt)) {
+      status = LUA_OK; /* it did not wait: why it was woken is over */
       if (reader_fill(&r->core) != UV_EAGAIN) continue;
       task_park(rt, L, &r->core.readable, 0, ctx, operation_k);
     } else {
       task_breathe(rt, L, ctx, operation_k);
     }
+    status = LUA_YIELD;
   }
 }
 

@@ -4,28 +4,48 @@
 #include "runtime.h"
 
 struct any_waiter {
-  struct waiter waiter;
+  struct waiter waiter; /* first */
   struct task *task;
+  uint32_t wait;
+  struct waitq *queue;
 };
 
-static void any_woken(struct waiter *waiter) { task_unpark(((struct any_waiter *)waiter)->task, WAKE_EVENT); }
+static void any_woken(struct waiter *waiter) {
+  struct any_waiter *w = (struct any_waiter *)waiter;
+  if (w->wait == w->task->waits) task_unpark(w->task, WAKE_EVENT); /* else the task was taken from there for good */
+}
 
 struct any {
   size_t count;
   struct any_waiter waiters[];
 };
 
-static void any_clear(struct any *any) {
-  for (size_t i = 0; i < any->count; i++) waiter_remove(&any->waiters[i].waiter);
+/* Takes them from their queues; false when one of them has been woken. */
+static bool any_clear(struct any *any) {
+  bool all = true;
+  for (size_t i = 0; i < any->count; i++) {
+    all = all && waiter_queued(&any->waiters[i].waiter);
+    waiter_remove(&any->waiters[i].waiter);
+  }
+  return all;
 }
 
 static int wait_any_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   struct any *any = lua_touserdata(L, -1);
-  if (status == LUA_OK) task_park(rt, L, NULL, (uint64_t)lua_tointeger(L, -2), ctx, wait_any_k);
-  any_clear(any);
-  lua_pushboolean(L, task_outcome(rt, L, LUA_YIELD) == WAKE_EVENT);
-  return 1;
+  for (;; status = LUA_YIELD) {
+    bool happened = status == LUA_YIELD && !any_clear(any);
+    enum wake wake = task_outcome(rt, L, status);
+    if (happened || wake == WAKE_TIMEOUT) {
+      lua_pushboolean(L, happened);
+      return 1;
+    }
+    for (size_t i = 0; i < any->count; i++) {
+      any->waiters[i].wait = rt->current->waits + 1;
+      waitq_add(any->waiters[i].queue, &any->waiters[i].waiter);
+    }
+    task_park(rt, L, NULL, (uint64_t)lua_tointeger(L, -2), ctx, wait_any_k);
+  }
 }
 
 static int wait_for_any(lua_State *L, struct waitq **queues, size_t count, uint64_t due) {
@@ -35,8 +55,7 @@ static int wait_for_any(lua_State *L, struct waitq **queues, size_t count, uint6
   struct any *any = lua_newuserdatauv(L, sizeof *any + count * sizeof *any->waiters, 0);
   any->count = count;
   for (size_t i = 0; i < count; i++) {
-    any->waiters[i] = (struct any_waiter){.waiter = {.wake = any_woken}, .task = rt->current};
-    waitq_add(queues[i], &any->waiters[i].waiter);
+    any->waiters[i] = (struct any_waiter){{.wake = any_woken}, rt->current, 0, queues[i]};
   }
   return wait_any_k(L, LUA_OK, 0);
 }

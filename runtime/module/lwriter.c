@@ -95,18 +95,23 @@ static size_t all_left(lua_State *L, size_t gone) {
   return total - gone;
 }
 
+/* For the Error that is about to be raised. */
+static void note_written(lua_State *L, lua_Integer bytes) {
+  runtime_push_hook(L, "write_cancelled");
+  lua_pushinteger(L, bytes);
+  lua_call(L, 1, 0);
+}
+
 static int write_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   struct lua_writer *w = lua_touserdata(L, 1);
   for (;; status = LUA_YIELD) {
     size_t gone = (size_t)lua_tointeger(L, -1), left;
     enum wake wake = task_wake_reason(rt, status);
-    if (wake >= WAKE_CANCEL) {
+    if (task_must_raise(rt, L, wake)) {
       release(rt, w);
-      runtime_push_hook(L, "write_cancelled"); /* the Error says how many bytes went */
-      lua_pushinteger(L, (lua_Integer)gone);
-      lua_call(L, 1, 0);
-      task_outcome(rt, L, status);
+      note_written(L, (lua_Integer)gone);
+      return task_raise_wake(rt, L, wake);
     }
     if (w->owner && w->owner != rt->current) {
       task_park(rt, L, &w->turn, 0, ctx, write_k);
@@ -142,6 +147,7 @@ static int f_write(lua_State *L) {
   struct lua_writer *w = check(L);
   for (int i = lua_gettop(L); i > 1; i--) /* numbers become strings here */
     if (!lua_tostring(L, i)) raise_argument(L, i, "write", "strings or numbers");
+  if (task_is_cancelled(rt, L)) note_written(L, 0);
   task_check(rt, L);
   if (w->core.fd < 0 || w->core.ending) return raise_writer(L, w);
   if (w->stdio && rt->before_output) rt->before_output(rt);

@@ -47,7 +47,8 @@ struct task {
   struct runtime *runtime;
   lua_State *thread;
   lua_State *at;        /* the coroutine in which it waits or last waited: its own or one of the user's */
-  uint64_t since;       /* when it began to wait, in the loop's milliseconds */
+  uint32_t since;       /* when it began to wait, in the loop's milliseconds */
+  uint32_t waits;       /* how often it has waited: tells a wait that is over */
   struct stack *stack;  /* where it waits, if that is a C stack; else NULL: it yielded */
   struct task *next;    /* in the ready list */
   struct waitq joiners; /* NULL ring until somebody awaits */
@@ -76,7 +77,7 @@ struct runtime {
   struct task *current;         /* NULL in the scheduler and in hooks */
   struct task *first, *last;    /* ready, in order */
   int runs;                     /* tasks resumed since the last turn */
-  unsigned selects;             /* each begins at another case */
+  unsigned random;              /* where the next select begins */
   int reads;                    /* reads made without a turn, see runtime_may_read */
   struct post posts;            /* ring */
   struct stack program;         /* the stack the program started on */
@@ -85,6 +86,7 @@ struct runtime {
   int idle_count;
   unsigned task_ids;
   lua_CFunction pcall, xpcall;  /* to know them in a call stack */
+  lua_CFunction wrapped;        /* what coroutine.wrap returns */
   void *canary;                 /* the newest one, see runtime_renew_canary */
   bool closed, exiting;
   int pid;                      /* a fork's copy of us must not touch our children */
@@ -108,13 +110,18 @@ struct runtime *runtime_of_state(lua_State *L);
 
 /* --- waiting (task.c) --- */
 
-/* Raises kind "cancelled" when the current task is; the first thing in every blocking operation. */
+/* Raises kind "cancelled" when the current task is; the first thing in every blocking operation. Now and then it lets
+ * the others have a turn before: a loop that swallows the error must not keep them from ending. */
 void task_check(struct runtime *rt, lua_State *L);
+/* Whether it would. */
+bool task_is_cancelled(struct runtime *rt, lua_State *L);
 
 /* How the wait ended, for status LUA_YIELD; WAKE_EVENT on the first round. Raises when the task was cancelled. */
 enum wake task_outcome(struct runtime *rt, lua_State *L, int status);
 /* The same without raising. */
 enum wake task_wake_reason(struct runtime *rt, int status);
+/* Whether task_raise_wake would raise. */
+bool task_must_raise(struct runtime *rt, lua_State *L, enum wake wake);
 /* Raises for these last three; returns where a clean-up is going on that the cancellation leaves alone. */
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake);
 
@@ -149,8 +156,8 @@ void push_task(lua_State *L, const struct task *t);
  * keep all others waiting. Whoever gets false breathes. */
 bool runtime_may_run(struct runtime *rt);
 
-/* How many __close handlers the current task is in (closing.c). */
-int closing_depth(struct runtime *rt, lua_State *L);
+/* How many __close handlers a task is in that runs or waits in L (closing.c). */
+int closing_depth(struct runtime *rt, const struct task *t, lua_State *L);
 void closing_register(lua_State *L, struct runtime *rt);
 
 /* --- hooks (runtime.c) --- */

@@ -86,7 +86,8 @@ static void unwind(struct runtime *rt, struct task *t, int status) {
     } else { /* a __close handler has failed, too: which of the errors it ended by */
       runtime_push_hook(S, "unwinding_failed");
       lua_insert(S, -3);
-      if (!call_hook(S, 2, 1)) lua_pushliteral(S, "error in error handling");
+      push_task(S, t);
+      if (!call_hook(S, 3, 1)) lua_pushliteral(S, "error in error handling");
     }
   }
   lua_xmove(S, t->thread, 1);
@@ -211,14 +212,20 @@ static struct task *current_task(struct runtime *rt, lua_State *L) {
   return t;
 }
 
-/* Whether the cancellation of the current task reaches the place where it is. */
-static bool is_concerned(struct runtime *rt, lua_State *L) {
+/* Whether the cancellation of a task reaches the place where it is, in the coroutine `at`. */
+static bool is_concerned(struct runtime *rt, lua_State *L, const struct task *t, lua_State *at) {
   runtime_push_hook(L, "is_concerned");
-  lua_pushinteger(L, closing_depth(rt, L));
-  lua_call(L, 1, 1);
+  push_task(L, t);
+  lua_pushinteger(L, closing_depth(rt, t, at));
+  lua_call(L, 2, 1);
   bool concerned = lua_toboolean(L, -1);
   lua_pop(L, 1);
   return concerned;
+}
+
+bool task_is_cancelled(struct runtime *rt, lua_State *L) {
+  struct task *t = current_task(rt, L);
+  return t->cancelled && is_concerned(rt, L, t, L);
 }
 
 static void come_back(struct task *t, lua_State *L, enum wake wake, lua_KContext ctx, lua_KFunction k) {
@@ -232,8 +239,9 @@ void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t d
                lua_KFunction k) {
   struct task *t = current_task(rt, L);
   t->at = L;
-  t->since = uv_now(&rt->loop.uv); /* as old as the last turn, which is good enough, and costs nothing */
-  if (t->cancelled && is_concerned(rt, L)) { /* while it was ready after another wait: nobody would wake it again */
+  t->since = (uint32_t)uv_now(&rt->loop.uv); /* as old as the last turn, which is good enough, and costs nothing */
+  t->waits++;
+  if (task_is_cancelled(rt, L)) { /* while it was ready after another wait: nobody would wake it again */
     come_back(t, L, WAKE_CANCEL, ctx, k);
   } else if ((!may_yield(t, L) && !has_scheduler(rt)) || (due && timer_start(&rt->loop, &t->timer, due))) {
     come_back(t, L, WAKE_MEMORY, ctx, k);
@@ -262,16 +270,27 @@ bool runtime_may_read(struct runtime *rt) {
   return rt->reads++ < READS_PER_TURN;
 }
 
+bool task_must_raise(struct runtime *rt, lua_State *L, enum wake wake) {
+  return wake == WAKE_CANCEL ? is_concerned(rt, L, rt->current, L) : wake > WAKE_CANCEL;
+}
+
 int task_raise_wake(struct runtime *rt, lua_State *L, enum wake wake) {
   if (wake == WAKE_MEMORY) return luaL_error(L, "not enough memory");
-  if (wake == WAKE_CANCEL && !is_concerned(rt, L)) return 0;
+  if (!task_must_raise(rt, L, wake)) return 0;
   runtime_push_hook(L, wake == WAKE_CANCEL ? "cancelled_error" : "deadlock_error");
   lua_call(L, 0, 1);
   return lua_error(L);
 }
 
+static int raise_cancelled_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status, (void)ctx;
+  return task_raise_wake(runtime_of(L), L, WAKE_CANCEL);
+}
+
 void task_check(struct runtime *rt, lua_State *L) {
-  if (current_task(rt, L)->cancelled) task_raise_wake(rt, L, WAKE_CANCEL);
+  if (!task_is_cancelled(rt, L)) return;
+  if (!runtime_may_run(rt)) task_breathe(rt, L, 0, raise_cancelled_k);
+  task_raise_wake(rt, L, WAKE_CANCEL);
 }
 
 enum wake task_wake_reason(struct runtime *rt, int status) {
@@ -286,8 +305,11 @@ enum wake task_outcome(struct runtime *rt, lua_State *L, int status) {
 }
 
 uint64_t check_seconds(lua_State *L, int index, const char *what) {
-  if (!lua_isnoneornil(L, index) && !(lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) >= 0))
-    raise_argument(L, index, what, "seconds (0 or more)");
+  if (lua_isnoneornil(L, index)) return 0;
+  runtime_push_hook(L, "check_seconds");
+  lua_pushvalue(L, index);
+  lua_pushstring(L, what);
+  lua_call(L, 2, 0);
   return check_due(L, index);
 }
 
@@ -367,11 +389,12 @@ static int f_enter(lua_State *L) {
   return 0;
 }
 
-/* core.cancel(task, cancelled): sets what its next blocking operations do, and wakes it from the present one. */
+/* core.cancel(task): its next blocking operations raise, and it is woken from the present one. Not where it waits in a
+ * clean-up that may go on: it would lose its place in a queue. */
 static int f_cancel(lua_State *L) {
   struct task *t = check_task(L, 1);
-  t->cancelled = lua_toboolean(L, 2);
-  if (t->cancelled) task_unpark(t, WAKE_CANCEL);
+  t->cancelled = true;
+  if (t->state == TASK_PARKED && is_concerned(t->runtime, L, t, t->at)) task_unpark(t, WAKE_CANCEL);
   return 0;
 }
 
@@ -449,7 +472,7 @@ static int f_waiting(lua_State *L) {
   if (t->state != TASK_PARKED) return 0;
   lua_pushthread(t->at);
   lua_xmove(t->at, L, 1);
-  uint64_t ago = uv_now(&t->runtime->loop.uv) - t->since;
+  uint32_t ago = (uint32_t)uv_now(&t->runtime->loop.uv) - t->since;
   lua_pushnumber(L, (lua_Number)loop_now() / 1e9 - (lua_Number)ago / 1e3);
   return 2;
 }
@@ -470,7 +493,7 @@ static int f_task_set_scope(lua_State *L) {
 /* core.closing_depth() → how many __close handlers the task is in */
 static int f_closing_depth(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  lua_pushinteger(L, rt->current ? closing_depth(rt, L) : 0);
+  lua_pushinteger(L, rt->current ? closing_depth(rt, rt->current, L) : 0);
   return 1;
 }
 
@@ -512,6 +535,7 @@ void task_become_root(struct runtime *rt) {
   struct task *t = rt->current;
   if (t == rt->root) return;
   if (t) t->state = TASK_ENDED;
+  rt->root->waits++;
   waiter_remove(&rt->root->waiter);
   timer_stop(&rt->loop, &rt->root->timer);
   rt->root->stack = NULL;
