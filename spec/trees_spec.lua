@@ -68,6 +68,18 @@ local actions = {
     for _ = 1, 3 do pcall(pause, random) end
   end,
   function(_, _, random) coroutine.wrap(function() pause(random) end)() end,
+  function(_, _, random)
+    local resume = coroutine.wrap(function()
+      corun.scope(function(inner)
+        inner:go(pause, random)
+        coroutine.yield()
+        pause(random)
+      end)
+    end)
+    resume()
+    pause(random)
+    if random(2) == 1 then resume() end -- or never
+  end,
   function(_, _, random) table.sort({ 3, 1, 2 }, function(a, b) pause(random) return a < b end) end,
   function(tree)
     local e = { "error", #tree.raised + 1 }

@@ -131,7 +131,7 @@ end
 
 function Command:run() return M.run(self._spec) end
 function Command:capture() return M.capture(self._spec) end
-function Command:spawn() return processes.spawn(self._spec, scopes.innermost()) end
+function Command:spawn() return processes.spawn(self._spec, scopes.current()) end
 
 --- Starts it and iterates over its output as `format` says (lines, if it says nothing). At the end a bad exit raises,
 --- unless `check` is false. Breaking out of the loop stops the process. Yields.
@@ -140,7 +140,7 @@ function Command:lines()
   local spec = copy(self._spec)
   if spec.stderr == nil then spec.stderr = "inherit" end
   if spec.stdin == nil and spec.input == nil then spec.stdin = "null" end
-  local process = processes.spawn(spec, scopes.innermost())
+  local process = processes.spawn(spec, scopes.current())
   local next_item = formats.iterate(spec.format or "lines", process.stdout)
   return function()
     local item = next_item()

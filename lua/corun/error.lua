@@ -176,8 +176,14 @@ local raised = {} -- value, traceback
 
 --- Raises again what was raised at another place.
 function M.raise(e, traceback)
-  raised.value, raised.traceback = e, traceback
+  if traceback or not rawequal(raised.value, e) then raised.value, raised.traceback = e, traceback end
   error(e, 0)
+end
+
+--- What pcall or M.call has returned: its results, or the error again.
+function M.reraise(ok, ...)
+  if not ok then M.raise(...) end
+  return ...
 end
 
 --- Where a value that is no Error was raised first, if that is known.

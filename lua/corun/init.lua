@@ -2,7 +2,7 @@
 
 local core = require "corun.core"
 local errors = require "corun.error"
-local scopes = require "corun.scope"
+local scopes = require "corun.owning"
 require "corun.task"
 require "corun.writer"
 local commands = require "corun.command"
@@ -70,7 +70,7 @@ local corun = {
 ---Raises kind "spawn" with the step (`stage`) and errno (`code`) that failed; kind "cancelled" in a cancelled scope.
 ---After each of its errors nothing was started.
 function corun.spawn(spec)
-  return processes.spawn(spec, scopes.innermost())
+  return processes.spawn(spec, scopes.current())
 end
 
 --- Starts a process that this scope stops at its end. As corun.spawn; in a cancelled scope nothing new is started, also

@@ -56,7 +56,7 @@ local function number_of(signal, what)
 end
 
 local function listen(numbers, deliver)
-  local handle = setmetatable({ _numbers = numbers, _deliver = deliver, _home = scopes.current() }, Handle)
+  local handle = setmetatable({ _numbers = numbers, _deliver = deliver, _home = scopes.owning() }, Handle)
   handle._home._listeners[handle] = true
   for _, number in ipairs(numbers) do
     handles[number] = handles[number] or {}
@@ -105,7 +105,7 @@ end
 function M.on_signal(signal, fn)
   local number = number_of(signal, "on_signal")
   errors.check_function(fn, "on_signal")
-  local home, give_locals = scopes.current(), locals.keep()
+  local home, give_locals = scopes.owning(), locals.keep()
   return listen({ number }, function(delivered)
     give_locals(home:go(fn, signals.name(delivered)))
   end)

@@ -309,7 +309,7 @@ local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
 --- A process that run, capture or sh collects.
 function M.start_captured(options)
   scopes.check_open()
-  local self = start(setmetatable({}, Process), options, captured, scopes.innermost())
+  local self = start(setmetatable({}, Process), options, captured, scopes.current())
   if self.stdin and not self._fed then self.stdin:write_eof() end -- stdin = "pipe", to which nobody could write
   return self
 end
@@ -340,7 +340,7 @@ function Process:start(spec)
   if spec == nil then errors.argument("start: there is no command, neither here nor in corun.process") end
   local options = specs.check(spec, "start")
   scopes.check_open()
-  start(self, options, pipes, scopes.innermost())
+  start(self, options, pipes, scopes.current())
   if options.timeout or options.idle_timeout then watch_limits(self) end
   return self
 end

@@ -126,9 +126,15 @@ Tree.__name = "corun.Tree"
 
 local scope_node
 
+--- Whether somebody is in it: not so in what a coroutine has opened and will not end any more, if it owns nothing.
+local function is_shown(scope)
+  if scope._is_background then return false end
+  return scopes.is_around(scope, scope._opener) or scope._tasks and scopes.owns_something(scope)
+end
+
 local function add_scopes(list, scope, frames, tree)
   for child in pairs(scope._children) do
-    if not child._is_background then list[#list + 1] = scope_node(child, frames, tree) end
+    if is_shown(child) then list[#list + 1] = scope_node(child, frames, tree) end
   end
 end
 
@@ -174,7 +180,7 @@ function scope_node(scope, frames, tree)
       node.tasks[#node.tasks + 1] = helper
     elseif scope._tasks and scope._tasks[opener] then
       based[opener] = child
-    elseif frames then
+    elseif frames and is_shown(child) then
       node.scopes[#node.scopes + 1] = scope_node(child, frames, tree)
     end
   end
@@ -192,7 +198,7 @@ local function look()
   local main = task_node(root._opener, nil, tree)
   local frames = frames_of(root._opener, root._opener:_waiting() or root._opener:_thread())
   for child in pairs(root._children) do
-    if child._opener == root._opener and not child._is_background then
+    if child._opener == root._opener and is_shown(child) then
       main.scopes[#main.scopes + 1] = scope_node(child, frames, tree)
     end
   end
