@@ -190,6 +190,7 @@ describe("A deadlock in the interactive session", function()
     local text = enter "corun.event():wait() return 1"
     assert.equal(message, text:match("^stdin:1: ([^\n]*)"))
     raised.has(text, "\n  main: in wait for ")
+    raised.has(enter "corun.event():wait()", message .. "\n  main: in wait for ")
     assert.equal("2", enter "1 + 1")
   end)
 

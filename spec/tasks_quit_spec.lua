@@ -4,6 +4,7 @@ local corun = require "corun"
 local raised = require "spec.support.raised"
 local scripts = require "spec.support.scripts"
 local support = require "spec.support"
+local world = require "spec.support.world"
 
 --- Reads the lines of one report, up to that of `last`.
 local function read_report(p, last)
@@ -14,6 +15,11 @@ local function read_report(p, last)
     lines[#lines + 1] = line
   until line:find(last, 1, true)
   return lines
+end
+
+--- Starts a script that may die by the signal.
+local function start_without_core(host, source)
+  return corun.spawn(world.after("ulimit -c 0", host:spec(source, { timeout = 10 })))
 end
 
 describe("SIGQUIT to a script under corun", function()
@@ -55,23 +61,23 @@ describe("SIGQUIT to a script under corun", function()
 
   it("prints it also while the script computes without waiting, and the script goes on", function()
     local p <close> = start [[
-      local go_on = false
       corun.go(function() corun.sleep(1000) end).name = "sleeper"
       corun.sleep(0)
       say "up"
-      while not io.open "go" do
-        for _ = 1, 10000 do end
+      for n = 1, 3 do
+        while not io.open("step" .. n) do
+          for _ = 1, 10000 do end
+        end
+        say("step " .. n)
       end
-      say "computed"
       os.exit(0)
     ]]
-    for _ = 1, 2 do
+    for n = 1, 3 do
       p:signal("QUIT")
-      local report = read_report(p, "sleeper")
-      assert.equal("  main: running", report[2])
+      assert.equal("  main: running", read_report(p, "sleeper")[2])
+      support.write_file(p.cwd .. "/step" .. n, "")
+      assert.equal("step " .. n, p.stdout:read_line())
     end
-    support.write_file(p.cwd .. "/go", "")
-    assert.equal("computed\n", p.stdout:read())
     assert.is_true(p:wait().ok)
   end)
 
@@ -79,16 +85,18 @@ describe("SIGQUIT to a script under corun", function()
     local p <close> = scripts.native:spawn([[
       local corun = require "corun"
       io.stdout:setvbuf "full"
-      print "printed before"
+      io.write "printed before\n"
       io.stderr:write "up\n"
-      corun.stdin:read_line()
+      while not io.open "go" do
+        for _ = 1, 10000 do end
+      end
     ]], { timeout = 10, stderr = "stdout" })
     assert.equal("up", p.stdout:read_line())
     p:signal("QUIT")
     assert.equal("printed before", p.stdout:read_line())
     assert.matches("^corun, process ", p.stdout:read_line())
-    p:close_stdin()
-    assert.is_true(p:wait_closed().ok)
+    support.write_file(p.cwd .. "/go", "")
+    assert.is_true(p:wait().ok)
   end)
 
   it("shows what keeps a script from its end", function()
@@ -139,7 +147,7 @@ describe("SIGQUIT to a script under corun", function()
 
   it("is left to the system's default for its children", function()
     local p <close> = start [[
-      local child = corun.spawn { os.getenv "FIXTURES" .. "/ready", stderr = "null", rlimits = { core = 0 } }
+      local child = corun.spawn { "sh", "-c", "ulimit -c 0; exec $FIXTURES/ready", stderr = "null" }
       child.stdout:read_line()
       say "up"
       child:signal("QUIT")
@@ -149,8 +157,7 @@ describe("SIGQUIT to a script under corun", function()
   end)
 
   it("ends a plain script that has not loaded corun", function()
-    local p <close> = scripts.native:spawn("io.stdout:write('up\\n') io.stdout:flush() while true do end",
-      { rlimits = { core = 0 }, timeout = 10 })
+    local p <close> = start_without_core(scripts.native, "io.stdout:write('up\\n') io.stdout:flush() while true do end")
     assert.equal("up", p.stdout:read_line())
     p:signal("QUIT")
     assert.equal("SIGQUIT", p:wait().signal)
@@ -166,11 +173,14 @@ describe("SIGQUIT to the interactive session", function()
     repl.stdout:read_until "> "
     repl:write("corun.go(function() corun.sleep(1000) end).name = 'sleeper' print 'started'\n")
     repl.stdout:read_until "started\r\n> "
-    repl:write("print(corun.capture{'sh', '-c', 'kill -QUIT $PPID; sleep 0.02; echo done'})\n")
+    repl:write("100 + 2")
+    repl.stdout:read_until "100 + 2"
+    repl:write("\28") -- Ctrl-\ while a line is typed
+    repl.stdout:read_until "corun, process "
     repl.stdout:read_until "sleeper: in sleep for "
-    repl.stdout:read_until "done\r\n> "
-    repl:write("1 + 1\n")
-    repl.stdout:read_until "\n2\r\n> "
+    repl.stdout:read_until "> 100 + 2"
+    repl:write("0\n")
+    repl.stdout:read_until "\n120\r\n> "
   end)
 end)
 
@@ -178,13 +188,13 @@ describe("SIGQUIT to a script under lua5.4", function()
   if scripts.sanitized then return end
 
   it("ends it as without corun", function()
-    local p <close> = scripts.stock:spawn([[
+    local p <close> = start_without_core(scripts.stock, [[
       local corun = require "corun"
       corun.go(function() corun.sleep(1000) end)
       print "up"
       io.stdout:flush()
       corun.sleep(1000)
-    ]], { rlimits = { core = 0 }, timeout = 10 })
+    ]])
     assert.equal("up", p.stdout:read_line())
     p:signal("QUIT")
     assert.equal("SIGQUIT", p:wait().signal)
@@ -192,7 +202,7 @@ describe("SIGQUIT to a script under lua5.4", function()
   end)
 
   it("calls a handler, and ends it again when that is closed", function()
-    local p <close> = scripts.stock:spawn([[
+    local p <close> = start_without_core(scripts.stock, [[
       local corun = require "corun"
       local got = corun.event()
       local handle = corun.on_signal("QUIT", function() got:set() end)
@@ -201,7 +211,7 @@ describe("SIGQUIT to a script under lua5.4", function()
       handle:close()
       io.stderr:write "closed\n"
       corun.sleep(1000)
-    ]], { rlimits = { core = 0 }, timeout = 10 })
+    ]])
     assert.equal("up", p.stderr:read_line())
     p:signal("QUIT")
     assert.equal("closed", p.stderr:read_line())

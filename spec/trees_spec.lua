@@ -45,7 +45,7 @@ local actions = {
   function(tree, scope, random) child(tree, scope, random):wait() end,
   function(tree, scope, random) child(tree, scope, random).stdout:read() end,
   function(tree, scope, random)
-    local p <close> = child(tree, scope, random)
+    local _ <close> = child(tree, scope, random)
     pause(random)
   end,
   function(_, _, random)
@@ -55,7 +55,7 @@ local actions = {
   function(tree) tree.channel:send(true) end,
   function(tree) tree.channel:receive() end,
   function(tree)
-    local held <close> = tree.mutex:lock()
+    local _ <close> = tree.mutex:lock()
     corun.sleep(0)
   end,
   function(tree, _, random) pcall(corun.select, { tree.channel, { tree.other, random(9) } }, 0.002) end,

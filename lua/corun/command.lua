@@ -11,6 +11,9 @@ local specs = require "corun.spec"
 
 local M = {}
 
+-- What is called at the end of these functions is in parentheses: after a tail call corun.tasks() could not tell that a
+-- task is in `run`.
+
 local function run_checked(options)
   local process = processes.start_captured(options)
   local check = options.check
@@ -27,7 +30,7 @@ end
 ---@return corun.Result
 ---Raises kind "spawn", "exit", "timeout", "idle", "limit", "cancelled"; all but the first carry `result`.
 function M.run(spec)
-  return run_checked(specs.check(spec, "run"))
+  return (run_checked(specs.check(spec, "run")))
 end
 
 local function output_of(result)
@@ -61,7 +64,7 @@ function M.sh(template, ...)
   local text, arguments, spec = split_template(template, ...)
   if type(text) ~= "string" then errors.argument("sh: a template expected, got %s", errors.show(text)) end
   spec[1], spec[2], spec[3] = "/bin/sh", "-c", shell.fill(text, arguments)
-  return run_checked(specs.check(spec, "sh"))
+  return (run_checked(specs.check(spec, "sh")))
 end
 
 --- The path at which a program of that name would be found, or nil. A name with a slash is looked at where it is.

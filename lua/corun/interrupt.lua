@@ -24,11 +24,15 @@ function M.interrupted(number)
   scopes.root:cancel(signals.name(number))
 end
 
+local ends_us = {}
+for _, name in ipairs { "INT", "TERM", "HUP", "PIPE" } do ends_us[core.signals[name]] = true end
+
 -- Handlers
 
 ---@class corun.SignalHandle
 ---@field _deliver fun(number: integer)
 ---@field _numbers integer[]
+---@field _closed fun()?  called when it is
 ---@field _home corun.Scope
 local Handle = {}
 Handle.__index = Handle
@@ -40,14 +44,16 @@ local shows_tasks = scopes.hosted and core.listen(core.signals.QUIT, true, true)
 local handles = {} -- number → list of the open ones
 local open_count = 0
 
---- A fault of the program itself: its instruction would be run again when the handler has returned.
-local faults = {}
-for _, name in ipairs { "SEGV", "BUS", "FPE", "ILL" } do faults[core.signals[name] or 0] = true end
+local refused = { [0] = true, [core.signals.KILL] = true, [core.signals.STOP] = true }
+for _, name in ipairs { "SEGV", "BUS", "FPE", "ILL" } do
+  if core.signals[name] then refused[core.signals[name]] = true end -- the faulty instruction would be run again
+end
 
 local function number_of(signal, what)
   local number = signals.number(signal, what)
-  if number == core.signals.KILL or number == core.signals.STOP or number == 0 or faults[number] then
-    errors.argument("%s: %s cannot be handled", what, number == 0 and "signal 0" or signals.name(number))
+  local name = signals.name(number)
+  if refused[number] or name:find("^signal") then -- those without a name are the C library's own
+    errors.argument("%s: %s cannot be handled", what, name)
   end
   if number == core.signals.CHLD and core.backend == "libuv" then
     error(errors.new("unsupported", what .. ": SIGCHLD belongs to the libuv spawn backend"), 0)
@@ -83,6 +89,7 @@ function Handle:close()
   end
   open_count = open_count - 1
   core.expect_signals(open_count > 0)
+  if self._closed then self._closed() end
 end
 
 Handle.__close = Handle.close
@@ -115,7 +122,7 @@ end
 --- for their turn. Leaving the loop gives the signals their default behaviour back, as closing a handle of on_signal.
 --- Its calls yield, and raise kind "cancelled" in a cancelled scope: no delivery is lost by that.
 ---@param list (string|integer)[]
----@return fun(): string  next
+---@return fun(): string?  next; nil when the scope has ended
 function M.signals(list)
   if type(list) ~= "table" or #list == 0 then
     local got = type(list) == "table" and "an empty one" or errors.show(list)
@@ -127,14 +134,16 @@ function M.signals(list)
     if not seen[number] then numbers[#numbers + 1] = number end
     seen[number] = true
   end
-  local waiting, queue, first = {}, core.queue(), 1
-  local handle = listen(numbers, function(delivered)
-    waiting[#waiting + 1] = signals.name(delivered)
+  local waiting, first, last, queue = {}, 1, 0, core.queue()
+  local handle = listen(numbers, function(number)
+    last = last + 1
+    waiting[last] = signals.name(number)
     queue:wake()
   end)
+  function handle._closed() queue:wake() end
   local function next_signal()
     core.check()
-    while not waiting[first] do
+    while first > last do
       if not handle._home._listeners[handle] then return nil end
       queue:wait()
     end
@@ -150,7 +159,8 @@ end
 function errors.hooks.signalled(number, count)
   local list = handles[number]
   if not list then
-    if number == shows_tasks then M.show_tasks() else M.interrupted(number) end
+    if number == shows_tasks then M.show_tasks()
+    elseif ends_us[number] then M.interrupted(number) end -- else it had come before its last handle was closed
     return
   end
   for _ = 1, count do

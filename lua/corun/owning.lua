@@ -166,10 +166,10 @@ function end_all(scope)
   repeat
     wait_for_tasks(scope)
     end_abandoned(scope)
-    for handle in pairs(scope._listeners) do handle:close() end
     while scope._defers and #scope._defers > 0 do run_cleanup(scope, table.remove(scope._defers)) end
+    for handle in pairs(scope._listeners) do handle:close() end
     if not next(scope._tasks) then stop_processes(scope) end
-  until not next(scope._tasks) and not next(scope._processes)
+  until not (next(scope._tasks) or next(scope._processes) or next(scope._listeners))
 end
 
 --- The end of an owning scope. Its tasks are waited for, even through a cancellation from outside (which concerns

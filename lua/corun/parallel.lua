@@ -27,12 +27,12 @@ end
 function M.all(functions)
   check_functions(functions, "all")
   local results = {}
-  return scopes.scope(function(scope)
+  scopes.scope(function(scope)
     for key, fn in pairs(functions) do
       scope:go(function() results[key] = fn() end)
     end
-    return results
   end)
+  return results
 end
 
 --- Calls all of them at once. The first that ends decides: what it returns is returned, what it raises is raised. The
@@ -92,7 +92,7 @@ function M.map(items, fn, options)
   local free = sync.semaphore(jobs == math.huge and math.maxinteger or jobs)
   local results, count = {}, 0
 
-  return scopes.scope(function(scope)
+  scopes.scope(function(scope)
     local function work(number, ...)
       local result = fn(...)
       if ordered then results[number] = result
@@ -106,8 +106,8 @@ function M.map(items, fn, options)
       return true
     end
     repeat free:acquire() until not start(next_item())
-    return results
   end)
+  return results
 end
 
 return M

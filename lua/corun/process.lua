@@ -562,7 +562,7 @@ function Process:communicate(input, seconds)
   elseif self.stdin and not self._fed then
     self.stdin:write_eof()
   end
-  return collector.collect(self, { deadline = deadline, seconds = seconds, check = self._options.check or false })
+  return (collector.collect(self, { deadline = deadline, seconds = seconds, check = self._options.check or false }))
 end
 
 return M

@@ -88,6 +88,12 @@ local function print_error(e)
   end
 end
 
+local show_tasks = interrupt.show_tasks
+function interrupt.show_tasks()
+  input.hide() -- the line that is typed; it is shown again before the next wait
+  show_tasks()
+end
+
 local running -- the scope of the line that runs
 
 --- Ctrl-C stops the line, or throws away what is typed; other signals end the session as they end a script.

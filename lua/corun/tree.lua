@@ -87,7 +87,7 @@ local function where_opened(scope, frames)
     for i = 1, is_ours(frame) and 20 or 0 do
       local name, value = debug.getlocal(frame.thread, frame.level, i)
       if not name then break end
-      if rawequal(value, scope) then found = true end
+      if name == "scope" and rawequal(value, scope) then found = true end
     end
   end
 end
@@ -191,7 +191,7 @@ function scope_node(scope, frames, tree)
   return node
 end
 
-local function look()
+local function look_around()
   local tree = { tasks = {}, names = public_names() }
   local root = scopes.root
   local node = scope_node(root, nil, tree)
@@ -206,6 +206,9 @@ local function look()
   return setmetatable(node, Tree), tree.tasks
 end
 
+--- In a coroutine of its own: so the frames of the one that runs are the script's.
+local function look() return coroutine.wrap(look_around)() end
+
 --- The tree of scopes, tasks and processes, with what each task waits for, since when, and where; tostring writes it
 --- down. The root is the scope of the whole program, its first task the main chunk. Does not yield.
 ---@return corun.ScopeNode
@@ -218,8 +221,9 @@ end
 local function seconds(time) return ("%.1f s"):format(math.max(0, core.now() - time)) end
 
 local function task_text(node)
-  if not node.since then return ("%s: %s"):format(node.name, node.status) end
-  local text = ("%s: in %s for %s"):format(node.name, node.waits_for or "?", seconds(node.since))
+  local name = node.name:gsub("%c", " ")
+  if not node.since then return ("%s: %s"):format(name, node.status) end
+  local text = ("%s: in %s for %s"):format(name, node.waits_for or "?", seconds(node.since))
   if node.where then text = ("%s at %s"):format(text, node.where) end
   return node.on and ("%s, %s"):format(text, node.on) or text
 end
@@ -262,26 +266,29 @@ end
 
 local waiting -- of each task, as text, when it was found out
 
-local function is_ending(scope)
+--- Whether it waits for the end of a scope of its own.
+local function is_ending(task)
+  local scope = task:_scope()
   while scope do
-    if scope._ending then return true end
+    if scope._ending and scope._opener == task then return true end
     scope = scope._parent
   end
 end
 
---- The main task is told: it ends its scopes, and so cancels the others. When it does that already, and some do not end
---- for it because they are shielded, these are told.
+--- The main task is told: it ends its scopes, and so cancels the others. When it does that already, and some do not
+--- end for it because they are shielded, these are told.
 function errors.hooks.deadlocked()
   local _, tasks = look()
   waiting = {}
   table.sort(tasks, function(a, b) return a.node._id < b.node._id end)
   for _, each in ipairs(tasks) do
-    if each.node.since and not each.node.is_helper then waiting[#waiting + 1] = task_text(each.node) end
+    local is_own = each.node.is_helper and not each.node.where -- reading lines for a function, say
+    if each.node.since and not is_own then waiting[#waiting + 1] = task_text(each.node) end
   end
   local main = scopes.root._opener
   local told
-  for _, each in ipairs(is_ending(main:_scope()) and tasks or {}) do
-    if each.task ~= main and each.node.since then
+  for _, each in ipairs(is_ending(main) and tasks or {}) do
+    if each.node.since and not is_ending(each.task) then
       core.wake_deadlocked(each.task)
       told = true
     end

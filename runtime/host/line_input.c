@@ -52,7 +52,11 @@ static void before_output(struct runtime *rt) {
 
 static void before_wait(struct runtime *rt) {
   (void)rt;
-  if (!input.active) return;
+  if (!input.active) { /* a line runs: what it has written is seen before it waits */
+    fflush(stdout);
+    fflush(stderr);
+    return;
+  }
   if (__fpending(stdout) || __fpending(stderr)) {
     hide();
     fflush(stdout);

@@ -51,13 +51,18 @@ static void forward(int signo, siginfo_t *info, void *context) {
   }
 }
 
+/* A main chunk that waits in us could not be interrupted by anybody else. */
+static bool is_busy(const struct runtime *rt) {
+  return rt->busy || (rt->root && rt->root->state == TASK_PARKED);
+}
+
 static void handle(int signo, siginfo_t *info, void *context) {
   int saved_errno = errno;
   atomic_fetch_add(&in_handler, 1);
   bool taken = false, is_end = ends_us(signo) && (signo != SIGPIPE || stdout_is_closed());
   for (int i = 0; i < RUNTIMES; i++) {
     struct runtime *rt = runtimes[i];
-    if (!rt || !(rt->listens[signo] || (is_end && rt->busy))) continue;
+    if (!rt || !(rt->listens[signo] || (is_end && is_busy(rt)))) continue;
     taken = true;
     bool is_first = !atomic_fetch_add(&rt->pending[signo], 1);
     if (!is_first && signo == SIGINT && !rt->listens[signo]) {
@@ -111,6 +116,7 @@ static void raise_hook(lua_State *L, lua_Debug *ar) {
   rt->current = NULL;
   interrupt_deliver(rt);
   rt->current = t;
+  if (rt->signals_pending) lua_sethook(L, raise_hook, LUA_MASKCOUNT, PATIENCE); /* it came meanwhile, and saw no task */
   task_check(rt, L);
 }
 

@@ -472,7 +472,8 @@ static int f_waiting(lua_State *L) {
   if (t->state != TASK_PARKED) return 0;
   lua_pushthread(t->at);
   lua_xmove(t->at, L, 1);
-  uint32_t ago = (uint32_t)uv_now(&t->runtime->loop.uv) - t->since;
+  uint32_t ago = (uint32_t)(loop_now() / 1000000) - t->since; /* libuv's clock, looked at now */
+  if (ago > INT32_MAX) ago = 0;                               /* that of the wait was read from a finer one */
   lua_pushnumber(L, (lua_Number)loop_now() / 1e9 - (lua_Number)ago / 1e3);
   return 2;
 }
