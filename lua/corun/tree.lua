@@ -262,7 +262,8 @@ function interrupt.show_tasks()
   io.stderr:write(tostring(M.tasks()), "\n")
 end
 
--- Deadlock: no task is ready, and nothing that the loop watches could make one ready.
+-- Deadlock: no task is ready, and nothing that the loop watches could make one ready. (A running child, a timer, a
+-- Reader whose other end is open, an open handle of on_signal could: while there is one, nothing is said.)
 
 local waiting -- of each task, as text, when it was found out
 

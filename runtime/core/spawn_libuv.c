@@ -195,6 +195,7 @@ int spawn_signal_group(struct spawn_child *child, int signo) {
 void spawn_release(struct spawn_child *child, bool reap) {
   uv_process_t *handle = child->handle;
   child->handle = NULL;
+  child->own_group = false; /* nothing of it is left: its number may come back as a stranger's */
   if (handle) {
     handle->data = NULL;
     uv_close((uv_handle_t *)handle, close_cb); /* from now on libuv does not reap it */
