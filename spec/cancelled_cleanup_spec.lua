@@ -5,7 +5,7 @@ local raised = require "spec.support.raised"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 
-local function closing(fn) return setmetatable({}, { __close = fn }) end
+local closing = support.closing
 
 local function cancellation(fn) return raised.error("cancelled", fn) end
 

@@ -5,7 +5,7 @@ local raised = require "spec.support.raised"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 
-local function closing(fn) return setmetatable({}, { __close = fn }) end
+local closing = support.closing
 
 -- Bytes of which each piece is another: 16 of them say where they stand.
 local pieces = {}

@@ -2,12 +2,7 @@ local corun = require "corun"
 local raised = require "spec.support.raised"
 local waiting = require "spec.support.waiting"
 
---- A task that calls fn, and has come to its first wait.
-local function start(fn, ...)
-  local task = corun.go(fn, ...)
-  waiting.wait_until("the task has begun", function() return task.status ~= "ready" end)
-  return task
-end
+local start = waiting.start
 
 describe("channel:close", function()
   it("lets what is in the channel be received, and then gives nil again and again", function()

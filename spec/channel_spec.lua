@@ -4,12 +4,7 @@ local waiting = require "spec.support.waiting"
 
 local NAN <const> = 0 / 0
 
---- A task that calls fn, and has come to its first wait.
-local function start(fn, ...)
-  local task = corun.go(fn, ...)
-  waiting.wait_until("the task has begun", function() return task.status ~= "ready" end)
-  return task
-end
+local start = waiting.start
 
 --- Sends first, first + 1, … last.
 local function send_all(channel, first, last)

@@ -6,7 +6,7 @@ local scripts = require "spec.support.scripts"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 
-local function closing(fn) return setmetatable({}, { __close = fn }) end
+local closing = support.closing
 
 --- Waits, with a clean-up that fails.
 local function wait_badly(e)
@@ -17,11 +17,7 @@ local function wait_badly(e)
   corun.sleep(1000)
 end
 
-local function failure(fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return e
-end
+local failure = raised.anything
 
 describe("A time-out whose clean-up fails", function()
   it("is still the time-out, with the other error in `also`", function()

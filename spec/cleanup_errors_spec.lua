@@ -3,19 +3,16 @@
 local corun = require "corun"
 local raised = require "spec.support.raised"
 local scripts = require "spec.support.scripts"
+local support = require "spec.support"
 
-local function closing(fn) return setmetatable({}, { __close = fn }) end
+local closing = support.closing
 
 --- A value whose __close raises e.
 local function failing(e)
   return closing(function() error(e, 0) end)
 end
 
-local function failure(fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return e
-end
+local failure = raised.anything
 
 -- Where clean-up may fail: each runs fn in a scope and cleans up after it with that error.
 local places = {

@@ -5,8 +5,7 @@ local raised = require "spec.support.raised"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 
---- A value whose __close calls fn.
-local function closing(fn) return setmetatable({}, { __close = fn }) end
+local closing = support.closing
 
 -- Ways to leave a block: each runs `wait` with the variable open, so that the cancellation comes from within.
 local ways = {}

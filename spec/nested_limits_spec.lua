@@ -1,8 +1,9 @@
 --- Time limits in each other: which of them has expired.
 
 local corun = require "corun"
+local support = require "spec.support"
 
-local function closing(fn) return setmetatable({}, { __close = fn }) end
+local closing = support.closing
 
 --- Lets time pass without letting corun see it.
 local function compute_until(time)

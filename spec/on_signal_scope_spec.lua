@@ -4,9 +4,7 @@ local corun = require "corun"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 
-local pid = support.read_file("/proc/self/stat"):match("^%d+")
-
-local function send(signal) corun.run { "kill", "-" .. signal, pid } end
+local send = support.send
 
 local function in_scope(fn) return pcall(corun.scope, fn) end
 

@@ -7,13 +7,13 @@ local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 local world = require "spec.support.world"
 
-local pid = support.read_file("/proc/self/stat"):match("^%d+")
+local pid = support.pid
 
 --- Sends us a signal; tasks run meanwhile.
-local function send(signal) corun.run { "kill", "-" .. signal, pid } end
+local send = support.send
 
 --- Sends us a signal without waiting as a task does.
-local function send_at_once(signal) io.popen(("kill -%s %s"):format(signal, pid)):close() end
+local send_at_once = support.send_at_once
 
 --- Computes for so long that whatever interrupts scripts would have done it.
 local function compute()

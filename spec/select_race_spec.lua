@@ -4,12 +4,7 @@ local corun = require "corun"
 local raised = require "spec.support.raised"
 local waiting = require "spec.support.waiting"
 
---- A task that calls fn, and has come to its first wait.
-local function start(fn, ...)
-  local task = corun.go(fn, ...)
-  waiting.wait_until("the task has begun", function() return task.status ~= "ready" end)
-  return task
-end
+local start = waiting.start
 
 --- Keeps the loop from its turn until all times up to `seconds` from now have passed: they come in one turn.
 local function hold_up(seconds)

@@ -5,12 +5,7 @@ local waiting = require "spec.support.waiting"
 local NAN <const> = 0 / 0
 local CASES <const> = "select: a list of channels and {channel, value to send} expected, got "
 
---- A task that calls fn, and has come to its first wait.
-local function start(fn, ...)
-  local task = corun.go(fn, ...)
-  waiting.wait_until("the task has begun", function() return task.status ~= "ready" end)
-  return task
-end
+local start = waiting.start
 
 --- A channel that holds these values.
 local function channel_of(...)

@@ -6,10 +6,10 @@ local scripts = require "spec.support.scripts"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
 
-local pid = support.read_file("/proc/self/stat"):match("^%d+")
+local pid = support.pid
 
-local function send(signal) corun.run { "kill", "-" .. signal, pid } end
-local function send_at_once(signal) io.popen(("kill -%s %s"):format(signal, pid)):close() end
+local send = support.send
+local send_at_once = support.send_at_once
 
 local behind = {} -- pids
 

@@ -9,12 +9,7 @@ local NAN <const> = 0 / 0
 -- What are no seconds, and how a message shows it.
 local no_seconds = { { -1, "-1" }, { NAN, "nan" }, { "1", '"1"' }, { true, "true" }, { {}, "a table" } }
 
---- A task that calls fn, and has come to its first wait.
-local function start(fn, ...)
-  local task = corun.go(fn, ...)
-  waiting.wait_until("the task has begun", function() return task.status ~= "ready" end)
-  return task
-end
+local start = waiting.start
 
 local function await_all(tasks)
   for _, task in ipairs(tasks) do task:await() end

@@ -55,6 +55,16 @@ function support.process_state(pid)
   return state, tonumber(group)
 end
 
+--- A value for a to-be-closed variable.
+function support.closing(fn) return setmetatable({}, { __close = fn }) end
+
+--- Our own process, as others see it: without asking corun.
+support.pid = support.read_file("/proc/self/stat"):match("^%d+")
+
+--- Sends us a signal, by a child of ours; and behind corun's back, so that it has come when this returns.
+function support.send(signal) require("corun").run { "kill", "-" .. signal, support.pid } end
+function support.send_at_once(signal) io.popen(("kill -%s %s"):format(signal, support.pid)):close() end
+
 --- True once the process is gone: not there, or a zombie that its own parent has to take.
 function support.is_gone(pid)
   local state = support.process_state(pid)

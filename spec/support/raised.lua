@@ -33,6 +33,13 @@ function M.error(kind, fn)
   return e
 end
 
+--- Calls fn(...), which must raise something. Returns it.
+function M.anything(fn, ...)
+  local ok, e = pcall(fn, ...)
+  assert.is_false(ok, "nothing was raised")
+  return e
+end
+
 --- A substring of text, taken as it stands.
 function M.has(text, part)
   assert.is_true(text:find(part, 1, true) ~= nil, ("%q is not in %q"):format(part, text))

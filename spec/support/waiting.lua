@@ -15,6 +15,13 @@ function M.wait_until(what, fact, seconds)
   end
 end
 
+--- A task that calls fn, and has come to its first wait.
+function M.start(fn, ...)
+  local task = corun.go(fn, ...)
+  M.wait_until("the task has begun", function() return task.status ~= "ready" end)
+  return task
+end
+
 --- Lets every task that is ready run, many times over: what could happen by itself has happened.
 function M.let_others_run()
   for _ = 1, 50 do corun.sleep(0) end
