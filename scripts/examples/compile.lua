@@ -56,8 +56,8 @@ local function compile(source, object)
 end
 
 -- The scope owns what happens in it. map keeps so many compilers at work; the first error (or Ctrl-C, from outside)
--- cancels the others, and a cancelled run stops its compiler before it raises. So after this call nothing runs any more,
--- and the objects are gone, however it went.
+-- cancels the others, and a cancelled run stops its compiler before it raises. So after this call nothing runs any
+-- more, and the objects are gone, however it went.
 local started = corun.now()
 local _, failure = corun.try(corun.scope, function(scope)
   local objects = corun.capture { "mktemp", "-d" }
