@@ -32,7 +32,7 @@ local function assert_ended_well(result)
   assert.equal("exit 0", tostring(result.status), result.stderr)
 end
 
-describe("README", function()
+describe("README #once", function()
   local text = support.read_file("README.md")
   local blocks = blocks_of(text)
 
@@ -118,7 +118,7 @@ end
 
 for _, host in ipairs(scripts.hosts) do
   describe("example compile in " .. host.name, function()
-    it("compiles corun's own sources #slow", function()
+    it("compiles corun's own sources #slow #once", function()
       local temporary = support.directory()
       local result = run_example(host, "compile", { "-j2", here, env = { TMPDIR = temporary } })
       assert_ended_well(result)
@@ -259,7 +259,7 @@ for _, host in ipairs(scripts.hosts) do
   end)
 
   describe("example health in " .. host.name, function()
-    it("starts a server, uses it and stops it #slow", function()
+    it("starts a server, uses it and stops it #slow #once", function()
       local temporary = support.directory()
       local result = run_example(host, "health", { env = { TMPDIR = temporary } })
       assert_ended_well(result)
