@@ -218,3 +218,22 @@ describe("500 children at once", function()
     assert.same({}, support.children())
   end)
 end)
+
+describe("Process:communicate that does not end", function()
+  it("leaves the process its own time limit", function()
+    local p <close> = corun.spawn { "sleep", "1000", timeout = 0.1 }
+    raised.error("timeout", function() p:communicate(nil, 0.01) end)
+    assert.equal("SIGTERM", p:wait(10).signal)
+  end)
+end)
+
+describe("Process:communicate with a small input", function()
+  it("waits for what another task still writes, and reads meanwhile", function()
+    local p <close> = corun.spawn { "cat", timeout = 20 }
+    corun.scope(function(scope)
+      scope:go(function() p.stdin:write(("x"):rep(1 << 21)) end)
+      corun.sleep(0)
+      assert.equal((1 << 21) + 5, #p:communicate("hello").stdout)
+    end)
+  end)
+end)

@@ -165,6 +165,20 @@ describe("A command that had ended while the script was busy", function()
     end)
   end
 
+  it("is no time-out, though what it has printed is read after the limit", function()
+    for command, code in pairs { ["echo out"] = 0, ["echo out; exit 3"] = 3 } do
+      local spec, be_busy = ending(command)
+      spec.timeout, spec.check = 0.3, false
+      local task = waits(corun.run, spec)
+      be_busy()
+      be_busy_for(0.35)
+      local result = task:await(10)
+      assert.equal("exit", result.reason)
+      assert.equal(code, result.code)
+      assert.equal("out\n", result.stdout)
+    end
+  end)
+
   it("and has failed is no success: the cancellation is raised, with its Result", function()
     local spec, be_busy = ending "echo out; exit 3"
     local task = waits(corun.run, spec)
@@ -208,16 +222,16 @@ describe("Process:communicate in a cancelled scope", function()
     assert.equal("hello", p:communicate("hello").stdout)
   end)
 
-  it("has written nothing when it waited for its turn", function()
+  it("has handed over its input when it waited for its turn: a second call goes on", function()
     local text = ("0123456789abcdef"):rep(1 << 18)
     local p <close> = corun.spawn { "sh", "-c", "read -r go <&3; exec wc -c", fds = { [3] = "input" } }
     local writing = waits(function() p.stdin:write(text) end)
-    local task = waits(function() p:communicate("lost") end)
+    local task = waits(function() p:communicate("hello") end)
     task:cancel()
     waiting.let_others_run()
     assert.equal("cancelled", task.status)
     p.fds[3]:write("go\n")
-    local result = p:communicate("hello")
+    local result = p:communicate()
     writing:await(10)
     assert.equal(#text + #"hello", tonumber(result.stdout))
   end)

@@ -206,11 +206,27 @@ local function unfinished(readers)
   return open
 end
 
+local function total_of(readers)
+  local total = 0
+  for _, reader in ipairs(readers) do total = total + select(3, reader:_status()) end
+  return total
+end
+
+--- What a process that has ended in time has left in its pipes is not late, though we read it late.
+local function read_what_is_there(readers)
+  local before
+  repeat
+    before = total_of(readers)
+    core.sleep(0)
+  until total_of(readers) == before
+end
+
 --- Waits until the process and its output have ended, or have been given up. Returns the Readers that were not at
 --- their end; raises when the caller's own deadline has passed or it was cancelled.
 local function wait_for_all(process, call)
   local handle = process._handle
   local readers = readers_of(process)
+  local drained
   while true do
     local stream = overflowed(process)
     if stream and not process._limit_stream then
@@ -234,7 +250,12 @@ local function wait_for_all(process, call)
         -- Also after the exit: what holds the pipe open belongs to the command's life. The silence is linger's then.
         local limit, reason = next_limit(process, ended)
         if limit and now >= limit then
-          if ended or not has_ended(process) then stop_for(process, reason) end
+          if not drained and has_ended(process) then
+            read_what_is_there(readers)
+            drained = true
+          else
+            stop_for(process, reason)
+          end
           goto continue
         end
         due = earliest(due, limit)

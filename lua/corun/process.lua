@@ -191,17 +191,14 @@ end
 
 local small_input = 65536 -- goes into the pipe and the Writer's queue without waiting
 
---- Feeds `input` to stdin, then EOF. A child that closes its stdin early has read what it wanted.
-local function feed(process, input)
+--- Feeds `input` to stdin, then EOF. A child that closes its stdin early has read what it wanted. `alone`: nobody else
+--- can be writing.
+local function feed(process, input, alone)
   local writer = process.stdin
   process._fed = true
   if not writer then errors.argument("input: stdin is no pipe") end
-  if type(input) == "string" and #input <= small_input then
+  if alone and type(input) == "string" and #input <= small_input then
     local ok, e = pcall(writer.write, writer, input)
-    if not ok and scopes.is_cancellation(e) then
-      process._fed = nil -- its turn had not come: nothing was written
-      error(e, 0)
-    end
     writer:write_eof()
     if not ok and not errors.is_kind(e, "io") then error(e, 0) end
     return
@@ -299,7 +296,7 @@ local function start(self, options, defaults, scope)
   if not options.detached then self._home._processes[self] = true end
   attach(self, second)
   if plan.pump then pump(self, plan.pump) end
-  if options.input ~= nil then feed(self, options.input) end
+  if options.input ~= nil then feed(self, options.input, true) end
   return self
 end
 
@@ -553,7 +550,6 @@ function Process:communicate(input, seconds)
   handle_of(self, "communicate")
   local deadline = deadline_of(seconds, "communicate")
   core.check()
-  if self._limit_watch then self._limit_watch:cancel() end -- from now on the limits are watched here
   if input ~= nil then
     if type(input) ~= "string" and type(input) ~= "function" then
       errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))
@@ -562,7 +558,12 @@ function Process:communicate(input, seconds)
   elseif self.stdin and not self._fed then
     self.stdin:write_eof()
   end
-  return (collector.collect(self, { deadline = deadline, seconds = seconds, check = self._options.check or false }))
+  local watched = self._limit_watch
+  if watched then watched:cancel() end -- for the time being the limits are watched here
+  local ok, result = pcall(collector.collect, self,
+    { deadline = deadline, seconds = seconds, check = self._options.check or false })
+  if watched and not self.status then watch_limits(self) end
+  return errors.reraise(ok, result)
 end
 
 return M
