@@ -233,9 +233,6 @@ function scopes.scope(fn, ...)
   return errors.reraise(finish(scope, outer, pcall(outcome, scope, errors.call(fn, scope, ...))))
 end
 
---- Raises where a blocking operation would: in a cancelled scope nothing new is started.
-scopes.check_open = core.check
-
 --- The current task's scope: where corun.go and corun.spawn put what they start.
 ---@return corun.Scope
 function scopes.owning()

@@ -305,7 +305,7 @@ local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
 
 --- A process that run, capture or sh collects.
 function M.start_captured(options)
-  scopes.check_open()
+  core.check() -- in a cancelled scope nothing new is started; so below
   local self = start(setmetatable({}, Process), options, captured, scopes.current())
   if self.stdin and not self._fed then self.stdin:write_eof() end -- stdin = "pipe", to which nobody could write
   return self
@@ -314,7 +314,7 @@ end
 --- A started process with three pipes unless the spec says otherwise.
 function M.spawn(spec, scope)
   local options = specs.check(spec, "spawn")
-  scopes.check_open()
+  core.check()
   local self = start(setmetatable({}, Process), options, pipes, scope)
   if options.timeout or options.idle_timeout then watch_limits(self) end
   return self
@@ -336,7 +336,7 @@ function Process:start(spec)
   spec = spec or self._spec
   if spec == nil then errors.argument("start: there is no command, neither here nor in corun.process") end
   local options = specs.check(spec, "start")
-  scopes.check_open()
+  core.check()
   start(self, options, pipes, scopes.current())
   if options.timeout or options.idle_timeout then watch_limits(self) end
   return self

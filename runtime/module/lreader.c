@@ -1,5 +1,5 @@
 /* Reader: the Lua face of core/reader.h. Each reading method is an attempt on the buffer, repeated until it says that
- * it is done; adapters and formats are in lua/corun/reader.lua. */
+ * it is done. What the methods promise is said in lua/corun/meta.lua. */
 #include "reader.h"
 
 #include <stdlib.h>
