@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alloc.h"
 #include "embedded.h"
 #include "line_input.h"
 
@@ -348,6 +349,21 @@ static int f_main(lua_State *L) {
   return 1;
 }
 
+struct warnings {
+  bool on, inside; /* inside of a message that comes in pieces */
+};
+
+/* A lua_WarnFunction, as the stock interpreter's. */
+static void warn(void *context, const char *text, int more) {
+  struct warnings *w = context;
+  if (!w->inside && !more && *text == '@') {
+    if (!strcmp(text, "@on") || !strcmp(text, "@off")) w->on = text[2] == 'n';
+    return;
+  }
+  if (w->on) fprintf(stderr, "%s%s%s", w->inside ? "" : "Lua warning: ", text, more ? "" : "\n");
+  w->inside = more;
+}
+
 int main(int argc, char **argv) {
   struct options o = {0};
   if (!read_options(argc, argv, &o)) return 1;
@@ -356,11 +372,14 @@ int main(int argc, char **argv) {
     return 0;
   }
   if (o.version) printf("corun %s, %s\n", CORUN_VERSION, LUA_RELEASE);
-  lua_State *L = luaL_newstate();
+  struct alloc memory = {0};
+  struct warnings warnings = {0};
+  lua_State *L = lua_newstate(alloc_block, &memory);
   if (!L) {
     fprintf(stderr, "corun: not enough memory\n");
     return 1;
   }
+  lua_setwarnf(L, warn, &warnings);
   lua_gc(L, LUA_GCSTOP);
   lua_pushcfunction(L, f_main);
   lua_pushinteger(L, argc);
@@ -370,5 +389,6 @@ int main(int argc, char **argv) {
   if (lua_pcall(L, 3, 1, 0) == LUA_OK) status = (int)lua_tointeger(L, -1);
   else report(L);
   lua_close(L);
+  alloc_end(&memory);
   return status;
 }
