@@ -290,6 +290,10 @@ M.hooks = {
     return M.new("incomplete", ("the stream ended before %s: there were %d bytes"):format(expected, #partial),
       { expected = expected, partial = partial })
   end,
+  record_error = function(kind, what, problem, number, offset)
+    return M.new(kind, ("%s, record %d at byte %d: %s"):format(what, number, offset, problem),
+      { record = number, offset = offset })
+  end,
   check_seconds = M.check_seconds,
   timeout_error = function(what, seconds)
     return M.new("timeout", ("%s in %g s"):format(what, seconds), { seconds = seconds })

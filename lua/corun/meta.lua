@@ -25,13 +25,15 @@ function Reader:read_exactly(n) end
 
 --- All up to the separator, which is taken, too. Yields unless it has it.
 ---@param separator string
----@param options { keep: boolean?, limit: integer? }?  keep: with the separator; limit: bytes, default 64 MiB
+---@param options { keep: boolean?, utf8: "replace"?, ansi: "strip"?, limit: integer? }?  keep: with the separator; utf8:
+---what is no UTF-8 becomes U+FFFD; ansi: escape sequences of terminals go; limit: bytes, default 64 MiB
 ---@return string
 ---Raises as read_exactly; kind "limit" where more bytes come without a separator: they stay in the Reader.
 function Reader:read_until(separator, options) end
 
 --- One line, nil at the end. A last line without a newline is one. Yields unless it has it.
----@param options { keep: boolean?, crlf: boolean?, limit: integer? }?  keep: with its newline; crlf: takes a CR, too
+---@param options { keep: boolean?, crlf: boolean?, utf8: "replace"?, ansi: "strip"?, limit: integer? }?  keep: with its
+---newline; crlf: a CR before the newline goes; utf8, ansi, limit: as for read_until
 ---@return string?
 ---Raises as read; kind "limit" as read_until.
 function Reader:read_line(options) end
@@ -39,6 +41,21 @@ function Reader:read_line(options) end
 --- An iterator over lines, as read_line gives them. Leaving the loop leaves the Reader usable, at the next line.
 ---@return fun(): string?
 function Reader:lines(options) end
+
+--- An iterator over records, which end with the separator; a last one without is one. The last bytes may be read
+--- otherwise at any time, as with lines.
+---@param separator string
+---@param options table?  as for read_until
+---@return fun(): string?
+---Raises as read_line.
+function Reader:records(separator, options) end
+
+--- How many lines (or records with that separator) are left: as many as lines (records) would give. They are taken, and
+--- do not become Lua strings. Yields.
+---@param separator string?  default: a newline
+---@return integer
+---Raises as read. What a cancelled count has counted is taken.
+function Reader:count(separator) end
 
 --- An iterator over pieces of up to `n` bytes, as they come.
 ---@param n integer?
@@ -59,11 +76,14 @@ function Reader:at_eof() end
 function Reader:close() end
 
 ---@class corun.Writer  bytes that go to a child or to our own stdout and stderr
----@field buffered integer  bytes queued that the kernel has not taken yet
+---@field buffered integer    bytes queued that the kernel has not taken yet
+---@field high_water integer  a write waits rather than have that many bytes queued; default 1 MiB. Setting it sets
+---low_water to a quarter of it
+---@field low_water integer   who waits goes on once no more than this is queued
 local Writer = {}
 
---- Writes the strings as one unbroken piece, after the pieces of tasks that came before. Returns when the kernel has
---- them or fewer than 1 MiB are queued. Yields while that is not so.
+--- Writes the strings as one unbroken piece, with one system call, after the pieces of tasks that came before. Returns
+--- when the kernel has them or fewer than `high_water` bytes are queued. Yields while that is not so.
 ---@param ... string|number
 ---@return corun.Writer self
 ---Raises kind "io" (code "EPIPE" where nobody reads any more), "closed". A cancelled write has stopped where it was:

@@ -78,6 +78,28 @@ function scopes.go_background(around, fn, ...)
   return task, scope
 end
 
+local ATTENDANT_GRACE = 1
+
+--- A task of corun's own that serves the current scope: what it raises is an error of the scope. If it still runs when
+--- the scope ends, `finish` is called; a second later it is given up.
+function scopes.attend(fn, finish)
+  local home = scopes.owning()
+  local attendant = {}
+  local task, own = scopes.go_background(home, function()
+    local ok, e, traceback = errors.call(fn)
+    home._processes[attendant] = nil
+    if not ok and not scopes.is_cancellation(e) then scopes.fail(home, e, traceback) end
+  end)
+  function attendant._end_of_scope()
+    finish()
+    if task:_await(ATTENDANT_GRACE) == false then
+      own:cancel("the scope has ended")
+      task:_await()
+    end
+  end
+  home._processes[attendant] = true
+end
+
 --- Calls fn when the scope ends, after its tasks have and before its processes are stopped; last first, shielded from
 --- cancellation, so it may wait. What it raises is an error of the scope; where there is one already, it is added to
 --- that one's `also`. Does not yield.

@@ -24,7 +24,8 @@ local coroutine_status, coroutine_running = coroutine.status, coroutine.running
 ---@field _cancelled table?        {reason = …} once it is
 ---@field _shield boolean?
 ---@field _tasks table<corun.Task, true>?    owning: started in it, not ended
----@field _processes table<corun.Process, true>? owning: running, or with members of their group left
+---@field _processes table<corun.Process, true>? owning: running, or with members of their group left; and
+---whatever else has `_end_of_scope`
 ---@field _listeners table<table, true>?      owning: open handles of on_signal
 ---@field _errors any[]?           owning: of its body and tasks, in order
 ---@field _tracebacks table<integer, string>? owning: of the errors that are no corun.Error, by their numbers

@@ -185,7 +185,9 @@ function scope_node(scope, frames, tree)
     end
   end
   for task in pairs(scope._tasks or {}) do node.tasks[#node.tasks + 1] = task_node(task, based[task], tree) end
-  for process in pairs(scope._processes or {}) do node.processes[#node.processes + 1] = process_node(process) end
+  for process in pairs(scope._processes or {}) do
+    if process.pid then node.processes[#node.processes + 1] = process_node(process) end
+  end
   table.sort(node.tasks, by "_id")
   table.sort(node.processes, by "pid")
   return node

@@ -6,17 +6,23 @@ local errors = require "corun.error"
 ---@class corun.Writer
 local methods = core.Writer.methods
 
---- Writes each string that the iterator (or list) gives, in constant memory: the next one is asked for when the one
---- before is written. Yields, raises as write.
+--- Writes each string that the iterator (or list) gives, in constant memory: as with write, no more than high_water
+--- bytes are queued when the next one is asked for. Many small ones go out together. Yields, raises as write.
 ---@param iterator (fun(): string?)|string[]
 ---@return corun.Writer self
 function methods.writelines(writer, iterator)
-  if type(iterator) == "table" then
-    for _, part in ipairs(iterator) do writer:write(part) end
-  elseif type(iterator) == "function" then
-    for part in iterator do writer:write(part) end
+  local meta = getmetatable(iterator)
+  if type(iterator) == "function" or type(meta) == "table" and meta.__call then
+    for part in iterator do
+      if not writer:_gather(part) then writer:write(part) end
+    end
+  elseif type(iterator) == "table" then
+    for _, part in ipairs(iterator) do
+      if not writer:_gather(part) then writer:write(part) end
+    end
   else
     errors.argument("writelines: an iterator or a list of strings expected, got %s", errors.show(iterator))
   end
+  writer:_flush()
   return writer
 end

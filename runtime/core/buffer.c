@@ -4,8 +4,7 @@
 #include <string.h>
 
 static void release(struct loop *loop, struct buffer *b) {
-  if (b->capacity == LOOP_BLOCK) loop_block_give(loop, b->block);
-  else free(b->block);
+  loop_block_give(loop, b->block, b->capacity);
   *b = (struct buffer){0};
 }
 
@@ -21,7 +20,7 @@ static char *grow(struct loop *loop, struct buffer *b, size_t needed) {
     block = realloc(b->block, capacity); /* large blocks are remapped, not copied */
     if (!block) return NULL;
   } else {
-    block = capacity == LOOP_BLOCK ? loop_block_take(loop) : malloc(capacity);
+    block = loop_block_take(loop, capacity);
     if (!block) return NULL;
     size_t size = buffer_size(b);
     if (size) memcpy(block, b->block + b->start, size);

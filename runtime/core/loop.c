@@ -42,6 +42,7 @@ void loop_close(struct loop *loop) {
   while (uv_loop_close(&loop->uv) == UV_EBUSY) uv_run(&loop->uv, UV_RUN_ONCE);
   free(loop->timers);
   free(loop->spare);
+  free(loop->large_spare);
 }
 
 /* The timers: a binary heap; slot s of a timer is index s - 1. */
@@ -135,13 +136,20 @@ bool loop_alive(struct loop *loop) {
   return loop->timer_count || uv_loop_alive(&loop->uv);
 }
 
-char *loop_block_take(struct loop *loop) {
-  char *block = loop->spare;
-  loop->spare = NULL;
-  return block ? block : malloc(LOOP_BLOCK);
+static char **spare_of(struct loop *loop, size_t size) {
+  return size == LOOP_BLOCK ? &loop->spare : size == LOOP_LARGE_BLOCK ? &loop->large_spare : NULL;
 }
 
-void loop_block_give(struct loop *loop, char *block) {
-  if (loop->spare) free(block);
-  else loop->spare = block;
+char *loop_block_take(struct loop *loop, size_t size) {
+  char **spare = spare_of(loop, size);
+  if (!spare || !*spare) return malloc(size);
+  char *block = *spare;
+  *spare = NULL;
+  return block;
+}
+
+void loop_block_give(struct loop *loop, char *block, size_t size) {
+  char **spare = spare_of(loop, size);
+  if (spare && !*spare) *spare = block;
+  else free(block);
 }

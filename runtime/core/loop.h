@@ -28,14 +28,17 @@ struct loop {
   uv_timer_t clock;        /* wakes the loop when the nearest timer is due */
   struct timer **timers;   /* a binary heap by due time */
   size_t timer_count, timer_capacity;
-  char *spare;             /* one free block for the next buffer, LOOP_BLOCK bytes, or NULL */
+  char *spare, *large_spare; /* a free block each for the next buffer, or NULL */
   void *spawn_state;       /* private to the spawn backend */
+  unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
   struct process *running; /* children that were not reaped yet */
   struct owned owned;      /* a ring */
 };
 
-/* What buffers grow from and what the loop keeps one of: the size of a Linux pipe. */
+/* What buffers grow from, the size of a Linux pipe; and what those of a busy stream have. The loop keeps one of each.
+ */
 #define LOOP_BLOCK 65536
+#define LOOP_LARGE_BLOCK (4 * LOOP_BLOCK)
 
 int loop_init(struct loop *loop);
 void loop_close(struct loop *loop);
@@ -52,9 +55,9 @@ bool loop_alive(struct loop *loop);
 /* Monotonic nanoseconds. */
 static inline uint64_t loop_now(void) { return uv_hrtime(); }
 
-/* A block of LOOP_BLOCK bytes from the spare or the heap (NULL when out of memory), and back. */
-char *loop_block_take(struct loop *loop);
-void loop_block_give(struct loop *loop, char *block);
+/* A block of any size from a spare or the heap (NULL when out of memory), and back. */
+char *loop_block_take(struct loop *loop, size_t size);
+void loop_block_give(struct loop *loop, char *block, size_t size);
 
 /* A timer. libuv's own is 152 bytes and 100,000 sleeping tasks are a budget of corun: this one is a heap entry in
  * the sleeper's own struct, and one uv_timer_t serves them all. `fire` only records, like every callback here. */

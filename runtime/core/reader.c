@@ -11,6 +11,10 @@
 
 /* Ask for at least this much room: below half a pipe, a read would often return less than the pipe has. */
 #define READ_MINIMUM (LOOP_BLOCK / 2)
+#define READ_MINIMUM_BUSY (LOOP_LARGE_BLOCK * 3 / 4)
+
+/* Bytes that READER_SPILL keeps in memory: most output is shorter and costs no file. */
+#define SPILL_MOST (1 << 20)
 
 static void release_fd(struct reader *r) {
   if (r->watch) watch_close(r->watch);
@@ -20,6 +24,7 @@ static void release_fd(struct reader *r) {
 
 static bool wants_more(const struct reader *r) {
   if (r->eof || r->overflowed || r->fd < 0) return false;
+  if (r->held) return r->wanted;
   if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return false;
   if (r->overflow == READER_TRUNCATE || r->overflow == READER_SPILL) return true;
   size_t most = r->demand > r->high_water ? r->demand : r->high_water;
@@ -46,6 +51,13 @@ static void finish(struct reader *r, int error) {
 static void watch_event(void *owner, int events) {
   (void)events;
   struct reader *r = owner;
+  r->drained = false;
+  if (r->held) {
+    r->wanted = false;
+    update_watch(r);
+    waitq_wake_all(&r->readable);
+    return;
+  }
   ssize_t n = reader_fill(r);
   if (n > 0) waitq_wake_all(&r->readable);
 }
@@ -136,8 +148,10 @@ static int spill(struct reader *r) {
   }
   size_t size = buffer_size(&r->buffer);
   int err = write_all(r->spill_fd, buffer_data(&r->buffer), size);
-  if (!err) buffer_take(r->loop, &r->buffer, size);
-  return err;
+  if (err) return err;
+  r->spilled += size;
+  buffer_take(r->loop, &r->buffer, size);
+  return 0;
 }
 
 static int apply_limit(struct reader *r) {
@@ -155,7 +169,7 @@ static int apply_limit(struct reader *r) {
     if (size > r->high_water + r->high_water / 2 + LOOP_BLOCK) drop_middle(r, r->high_water);
     return 0;
   case READER_SPILL:
-    if (size > r->high_water || (r->spill_fd >= 0 && size >= LOOP_BLOCK)) return spill(r);
+    if (size > SPILL_MOST || size > r->high_water || (r->spill_fd >= 0 && size >= LOOP_BLOCK)) return spill(r);
     return 0;
   }
   return 0;
@@ -173,10 +187,17 @@ static void copy_bytes(struct reader *r, const char *data, size_t size) {
   waitq_wake_all(&copy->readable);
 }
 
+static void note_full_read(struct reader *r) {
+  if (r->full == READER_BUSY || ++r->full < READER_BUSY) return;
+#ifdef F_SETPIPE_SZ
+  if (fcntl(r->fd, F_GETPIPE_SZ) < LOOP_LARGE_BLOCK) fcntl(r->fd, F_SETPIPE_SZ, LOOP_LARGE_BLOCK); /* or it stays */
+#endif
+}
+
 ssize_t reader_fill(struct reader *r) {
   if (r->eof) return r->error ? r->error : 0;
   if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
-  char *room = buffer_reserve(r->loop, &r->buffer, READ_MINIMUM);
+  char *room = buffer_reserve(r->loop, &r->buffer, r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM);
   if (!room) {
     finish(r, UV_ENOMEM);
     return UV_ENOMEM;
@@ -202,11 +223,46 @@ ssize_t reader_fill(struct reader *r) {
   }
   r->total += (uint64_t)n;
   r->active_at = loop_now();
+  r->drained = (size_t)n < most;
+  r->drained_at = r->loop->writes;
+  if (!r->drained) note_full_read(r);
   if (r->copy) copy_bytes(r, room, (size_t)n);
   int err = apply_limit(r);
   if (err) finish(r, err);
   else update_watch(r);
   return n;
+}
+
+ssize_t reader_try(struct reader *r) {
+  return r->drained && r->watch && r->drained_at == r->loop->writes ? UV_EAGAIN : reader_fill(r);
+}
+
+ssize_t reader_splice(struct reader *r, int fd) {
+#ifdef __linux__
+  if (r->eof || r->fd < 0 || r->copy || r->overflow != READER_WAIT || buffer_size(&r->buffer)) return UV_ENOTSUP;
+  ssize_t n;
+  do n = splice(r->fd, NULL, fd, NULL, READER_HIGH_WATER, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return errno == EAGAIN || errno == EPIPE ? uv_translate_sys_error(errno) : UV_ENOTSUP;
+  if (n == 0) finish(r, 0);
+  r->total += (uint64_t)n;
+  r->active_at = loop_now();
+  return n;
+#else
+  (void)r, (void)fd;
+  return UV_ENOTSUP;
+#endif
+}
+
+void reader_hold(struct reader *r, bool on) {
+  r->held = on;
+  r->wanted = false;
+  update_watch(r);
+}
+
+void reader_want(struct reader *r) {
+  r->wanted = true;
+  update_watch(r);
 }
 
 void reader_take(struct reader *r, size_t size) {
@@ -227,6 +283,10 @@ void reader_capture(struct reader *r, size_t limit, enum reader_overflow overflo
   int err = apply_limit(r); /* to what came before */
   if (err && !r->eof) finish(r, err);
   update_watch(r);
+}
+
+bool reader_is_over(const struct reader *r) {
+  return r->overflow == READER_SPILL && r->spilled + buffer_size(&r->buffer) > r->high_water;
 }
 
 void reader_trim(struct reader *r) {

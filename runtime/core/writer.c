@@ -37,6 +37,7 @@ static ssize_t write_some(struct writer *w, const struct iovec *parts, int count
   ssize_t n;
   do n = writev(w->fd, parts, count);
   while (n < 0 && errno == EINTR);
+  w->loop->writes++;
   if (n >= 0) return n;
   if (errno == EAGAIN) return 0;
   int err = uv_translate_sys_error(errno);
@@ -44,9 +45,9 @@ static ssize_t write_some(struct writer *w, const struct iovec *parts, int count
   return err;
 }
 
-static void flush(struct writer *w) {
+void writer_flush(struct writer *w) {
   size_t size = buffer_size(&w->queue);
-  if (!size) return;
+  if (!size || w->fd < 0) return;
   struct iovec part = {(char *)buffer_data(&w->queue), size};
   ssize_t n = write_some(w, &part, 1);
   if (n <= 0) return;
@@ -59,9 +60,9 @@ static void flush(struct writer *w) {
 static void watch_event(void *owner, int events) {
   (void)events;
   struct writer *w = owner;
-  flush(w);
+  writer_flush(w);
   if (w->fd < 0) return;
-  if (!buffer_size(&w->queue)) waitq_wake_all(&w->writable);
+  if (buffer_size(&w->queue) <= w->low_water) waitq_wake_all(&w->writable);
   update_watch(w);
 }
 
@@ -70,7 +71,7 @@ static void close_owned(struct owned *owned) {
 }
 
 void writer_open(struct writer *w, struct loop *loop, int fd) {
-  *w = (struct writer){.fd = fd, .loop = loop};
+  *w = (struct writer){.fd = fd, .loop = loop, .high_water = WRITER_HIGH_WATER, .low_water = WRITER_LOW_WATER};
   waitq_init(&w->writable);
   waitq_init(&w->drained);
   w->is_file = fd_is_file(fd) || fd_set_nonblocking(fd, true);
@@ -93,6 +94,10 @@ void writer_want(struct writer *w) {
   set_watch(w, true);
 }
 
+void writer_fail(struct writer *w, int error) {
+  if (w->fd >= 0) finish(w, error);
+}
+
 void writer_end(struct writer *w) {
   if (w->fd < 0) return;
   w->ending = true;
@@ -101,6 +106,6 @@ void writer_end(struct writer *w) {
 
 void writer_close(struct writer *w) {
   if (w->fd < 0) return;
-  flush(w);
+  writer_flush(w);
   if (w->fd >= 0) finish(w, 0);
 }

@@ -2,7 +2,8 @@
  *
  * writer_write hands to the kernel what it takes now. The caller queues the rest (writer_queue) where that leaves
  * the queue below high_water, or waits on `writable` and comes again: so a slow reader makes the caller wait and not
- * the memory grow. Queued bytes go out while the loop turns.
+ * the memory grow. Queued bytes go out while the loop turns; once no more than low_water of them are left, those who
+ * wait are woken. (Two marks, so that they come back for more than a few bytes each time.)
  *
  * An error (EPIPE above all) drops the queue, closes the descriptor, stays in `error` and wakes everybody.
  *
@@ -19,6 +20,7 @@
 #include "watch.h"
 
 #define WRITER_HIGH_WATER (1 << 20)
+#define WRITER_LOW_WATER (WRITER_HIGH_WATER / 4)
 
 struct writer {
   /* read-only */
@@ -26,8 +28,10 @@ struct writer {
   int fd;                /* -1 once closed */
   int error;             /* what ended it, or 0 */
   bool ending;           /* writer_end was called: no more writes */
-  struct waitq writable; /* woken when the descriptor takes bytes again and the queue is empty, or it is over */
+  struct waitq writable; /* woken when the descriptor takes bytes again and the queue is at low_water, or it is over */
   struct waitq drained;  /* woken each time the queue gets empty, and when it is over */
+  /* public */
+  size_t high_water, low_water;
   /* private */
   struct owned owned;
   struct loop *loop;
@@ -42,8 +46,14 @@ ssize_t writer_write(struct writer *w, const struct iovec *parts, int count);
 
 int writer_queue(struct writer *w, const char *data, size_t size);
 
+/* One write(2) of what is queued. */
+void writer_flush(struct writer *w);
+
 /* Asks for `writable` to be woken. */
 void writer_want(struct writer *w);
+
+/* Ends it with this error, which somebody met who has written to the descriptor by other means. */
+void writer_fail(struct writer *w, int error);
 
 /* No more writes: the descriptor closes (EOF for the child) as soon as the queue is out. */
 void writer_end(struct writer *w);

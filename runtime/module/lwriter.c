@@ -1,24 +1,12 @@
-/* Writer: the Lua face of core/writer.h. */
-#include "writer.h"
-
+/* Writer: the Lua face of core/writer.h. What the methods promise is said in lua/corun/meta.lua. */
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "fd.h"
-#include "runtime.h"
+#include "lstream.h"
 
 #define CLASS "corun.Writer"
 #define PARTS 64
-
-struct lua_writer {
-  struct writer core; /* first */
-  struct runtime *runtime;
-  struct task *owner; /* the task in the middle of a write, or NULL: a write is one unbroken piece */
-  struct waitq turn;  /* the tasks whose writes come next */
-  size_t high_water;
-  FILE *stdio;        /* flushed before each write, so that print and this come in order */
-};
 
 struct writer *push_writer(lua_State *L, struct runtime *rt) {
   struct lua_writer *w = lua_newuserdatauv(L, sizeof *w, 0);
@@ -27,7 +15,6 @@ struct writer *push_writer(lua_State *L, struct runtime *rt) {
   w->core.loop = &rt->loop;
   w->core.fd = -1;
   w->core.ending = true;
-  w->high_water = WRITER_HIGH_WATER;
   waitq_init(&w->core.writable);
   waitq_init(&w->core.drained);
   waitq_init(&w->turn);
@@ -36,19 +23,30 @@ struct writer *push_writer(lua_State *L, struct runtime *rt) {
 }
 
 struct writer *check_writer(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
-static struct lua_writer *check(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
+static struct lua_writer *check_lua_writer(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
 
-/* The end of a write: the next in the queue becomes the owner at once, so that nobody overtakes it. */
-static void release(struct runtime *rt, struct lua_writer *w) {
+bool writing_begin(struct runtime *rt, struct lua_writer *w) {
+  if (w->owner && w->owner != rt->current) return false;
+  w->owner = rt->current;
+  return true;
+}
+
+/* The next in the queue becomes the owner at once, so that nobody overtakes it. */
+void writing_end(struct runtime *rt, struct lua_writer *w) {
   if (w->owner != rt->current) return;
   w->owner = waitq_empty(&w->turn) ? NULL : task_of_waiter(w->turn.head.next);
   waitq_wake_one(&w->turn);
 }
 
-static int raise_writer(lua_State *L, struct lua_writer *w) {
+int raise_writer_closed(lua_State *L, struct lua_writer *w) {
   int err = w->core.error;
   if (err) return raise_error(L, "io", err, "write: %s", uv_strerror(err));
   return raise_error(L, "closed", 0, "write: the Writer is closed");
+}
+
+void writing_flush_stdio(struct runtime *rt, struct lua_writer *w) {
+  if (w->stdio && rt->before_output) rt->before_output(rt);
+  if (w->stdio) fflush(w->stdio);
 }
 
 /* Hands over what goes now. The stack holds the Writer, the strings, and as last the bytes already gone. */
@@ -109,29 +107,28 @@ static int write_k(lua_State *L, int status, lua_KContext ctx) {
     size_t gone = (size_t)lua_tointeger(L, -1), left;
     enum wake wake = task_wake_reason(rt, status);
     if (task_must_raise(rt, L, wake)) {
-      release(rt, w);
+      writing_end(rt, w);
       note_written(L, (lua_Integer)gone);
       return task_raise_wake(rt, L, wake);
     }
-    if (w->owner && w->owner != rt->current) {
+    if (!writing_begin(rt, w)) {
       task_park(rt, L, &w->turn, 0, ctx, write_k);
       continue;
     }
-    w->owner = rt->current;
     gone = write_parts(L, w, gone, &left);
     if (w->core.fd < 0 || w->core.ending) {
-      release(rt, w);
-      return raise_writer(L, w);
+      writing_end(rt, w);
+      return raise_writer_closed(L, w);
     }
     left = all_left(L, gone);
-    if (left && buffer_size(&w->core.queue) + left < w->high_water) {
+    if (left && buffer_size(&w->core.queue) + left < w->core.high_water) {
       int err = queue_parts(L, w, gone);
-      release(rt, w);
+      writing_end(rt, w);
       if (err) return raise_error(L, "io", err, "write: %s", uv_strerror(err));
       left = 0;
     }
     if (!left) {
-      release(rt, w);
+      writing_end(rt, w);
       lua_settop(L, 1);
       return 1;
     }
@@ -144,16 +141,36 @@ static int write_k(lua_State *L, int status, lua_KContext ctx) {
 
 static int f_write(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  struct lua_writer *w = check(L);
+  struct lua_writer *w = check_lua_writer(L);
   for (int i = lua_gettop(L); i > 1; i--) /* numbers become strings here */
     if (!lua_tostring(L, i)) raise_argument(L, i, "write", "strings or numbers");
   if (task_is_cancelled(rt, L)) note_written(L, 0);
   task_check(rt, L);
-  if (w->core.fd < 0 || w->core.ending) return raise_writer(L, w);
-  if (w->stdio && rt->before_output) rt->before_output(rt);
-  if (w->stdio) fflush(w->stdio);
+  if (w->core.fd < 0 || w->core.ending) return raise_writer_closed(L, w);
+  writing_flush_stdio(rt, w);
   lua_pushinteger(L, 0);
   return write_k(L, LUA_OK, 0);
+}
+
+/* writer:_gather(string) → true if it was put into the queue, for many small writes with one system call: the queue
+ * goes out when there is as much of it as a pipe holds, or when the loop turns. Else it has to be written. */
+static int f_gather(lua_State *L) {
+  struct lua_writer *w = check_lua_writer(L);
+  struct writer *core = &w->core;
+  size_t size;
+  const char *data = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &size) : NULL;
+  bool possible = data && !w->owner && !w->stdio && core->fd >= 0 && !core->ending && !core->is_file &&
+                  !task_is_cancelled(runtime_of(L), L) && buffer_size(&core->queue) + size < core->high_water;
+  if (possible) possible = writer_queue(core, data, size) == 0;
+  if (possible && buffer_size(&core->queue) >= LOOP_BLOCK) writer_flush(core);
+  lua_pushboolean(L, possible);
+  return 1;
+}
+
+/* writer:_flush(): what was gathered goes now, as far as the kernel takes it. */
+static int f_flush(lua_State *L) {
+  writer_flush(check_writer(L, 1));
+  return 0;
 }
 
 static int drain_k(lua_State *L, int status, lua_KContext ctx) {
@@ -162,14 +179,14 @@ static int drain_k(lua_State *L, int status, lua_KContext ctx) {
   bool until_closed = lua_toboolean(L, 2);
   for (;; status = LUA_YIELD) {
     task_outcome(rt, L, status);
-    if (w->core.fd < 0 && w->core.error) return raise_writer(L, w);
+    if (w->core.fd < 0 && w->core.error) return raise_writer_closed(L, w);
     if (w->core.fd < 0 || (!until_closed && !buffer_size(&w->core.queue))) return 0;
     task_park(rt, L, &w->core.drained, 0, ctx, drain_k);
   }
 }
 
 static int drain(lua_State *L, bool until_closed) {
-  struct lua_writer *w = check(L);
+  struct lua_writer *w = check_lua_writer(L);
   lua_settop(L, 1);
   lua_pushboolean(L, until_closed);
   if (w->core.fd >= 0) task_check(runtime_of(L), L);
@@ -191,7 +208,7 @@ static int f_close(lua_State *L) {
 
 /* As __close: what the kernel takes at once goes, the rest is dropped; it does not wait and raises nothing. */
 static int f_abandon(lua_State *L) {
-  struct lua_writer *w = check(L);
+  struct lua_writer *w = check_lua_writer(L);
   if (!w->runtime->closed) writer_close(&w->core);
   return 0;
 }
@@ -208,22 +225,41 @@ static int f_tostring(lua_State *L) {
   return 1;
 }
 
-/* Methods, and the field `buffered`. */
+/* Methods, and the fields. */
 static int f_index(lua_State *L) {
-  const char *name = lua_tostring(L, 2);
-  if (name && !strcmp(name, "buffered")) {
-    lua_pushinteger(L, (lua_Integer)buffer_size(&check_writer(L, 1)->queue));
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  struct writer *w = check_writer(L, 1);
+  size_t size;
+  if (!strcmp(name, "buffered")) size = buffer_size(&w->queue);
+  else if (!strcmp(name, "high_water")) size = w->high_water;
+  else if (!strcmp(name, "low_water")) size = w->low_water;
+  else {
+    lua_settop(L, 2);
+    lua_rawget(L, lua_upvalueindex(2));
     return 1;
   }
-  lua_settop(L, 2);
-  lua_rawget(L, lua_upvalueindex(2));
+  lua_pushinteger(L, (lua_Integer)size);
   return 1;
 }
 
-/* core.output(1 or 2) → a Writer on our standard output or error, which others may share. */
+static int f_newindex(lua_State *L) {
+  struct writer *w = check_writer(L, 1);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  bool high = !strcmp(name, "high_water"), low = !strcmp(name, "low_water");
+  if (!high && !low) return raise_argument(L, 2, "a Writer's field", "'high_water' or 'low_water'");
+  int is_integer;
+  lua_Integer size = lua_tointegerx(L, 3, &is_integer);
+  if (!is_integer || size < 0 || lua_type(L, 3) != LUA_TNUMBER)
+    return raise_argument(L, 3, name, "a number of bytes (0 or more)");
+  if (high) w->high_water = (size_t)size;
+  w->low_water = high ? (size_t)size / 4 : (size_t)size;
+  return 0;
+}
+
+/* core.output(descriptor or open Lua file) → a Writer on it, which others may share. */
 static int f_output(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  int number = (int)luaL_checkinteger(L, 1), fd = -1;
+  int number = check_descriptor(L, 1), fd = -1;
   struct writer *w = push_writer(L, rt);
   /* Where no description of its own can be had, a copy of the descriptor would have to be made not blocking for
    * everybody: then writes block instead. A file is opened again by nobody: its offset is shared. */
@@ -238,7 +274,7 @@ static int f_output(lua_State *L) {
   } else {
     writer_open(w, &rt->loop, fd);
   }
-  ((struct lua_writer *)w)->stdio = number == 1 ? stdout : stderr;
+  ((struct lua_writer *)w)->stdio = number == 1 ? stdout : number == 2 ? stderr : NULL;
   runtime_renew_canary(rt, L);
   return 1;
 }
@@ -247,12 +283,14 @@ static const luaL_Reg functions[] = {{"output", f_output}, {NULL, NULL}};
 static const luaL_Reg methods[] = {{"write", f_write},         {"drain", f_drain},
                                    {"close", f_close},         {"write_eof", f_write_eof},
                                    {"wait_closed", f_wait_closed}, {"is_closing", f_is_closing},
-                                   {"_abandon", f_abandon},    {NULL, NULL}};
-static const luaL_Reg meta[] = {{"__gc", f_abandon}, {"__close", f_abandon}, {"__tostring", f_tostring}, {NULL, NULL}};
+                                   {"_abandon", f_abandon},    {"_gather", f_gather},
+                                   {"_flush", f_flush},        {NULL, NULL}};
+static const luaL_Reg meta[] = {{"__gc", f_abandon}, {"__close", f_abandon}, {"__tostring", f_tostring},
+                               {"__newindex", f_newindex}, {NULL, NULL}};
 
 void writer_register(lua_State *L, struct runtime *rt) {
   make_class(L, CLASS, methods, meta, rt);
-  /* __index: a function over the methods, for the one field. */
+  /* __index: a function over the methods, for the fields. */
   lua_getfield(L, -1, "Writer");
   lua_pushlightuserdata(L, rt);
   lua_getfield(L, -2, "__index");

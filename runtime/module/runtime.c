@@ -162,8 +162,8 @@ static void at_exit(void) {
   }
 }
 
-/* core.exiting(boolean): os.exit is being called. With its second argument it closes the state, which by itself would be
- * the end of the main chunk: tasks would be waited for. */
+/* core.exiting(boolean): os.exit is being called. With its second argument it closes the state, which by itself would
+ * be the end of the main chunk: tasks would be waited for. */
 static int f_exiting(lua_State *L) {
   runtime_of(L)->exiting = lua_toboolean(L, 1);
   return 0;
@@ -252,6 +252,7 @@ int luaopen_corun_core(lua_State *L) {
   channel_register(L, rt);
   reader_register(L, rt);
   writer_register(L, rt);
+  pipe_register(L, rt);
   process_register(L, rt);
   wait_register(L, rt);
   system_register(L, rt);

@@ -84,7 +84,7 @@ struct runtime {
   struct stack *stack;          /* the one we are on */
   struct stack *idle;           /* schedulers left behind */
   int idle_count;
-  unsigned task_ids;
+  unsigned task_ids, searches;  /* the last serial numbers */
   lua_CFunction pcall, xpcall;  /* to know them in a call stack */
   lua_CFunction wrapped;        /* what coroutine.wrap returns */
   void *canary;                 /* the newest one, see runtime_renew_canary */
@@ -199,6 +199,7 @@ void queue_register(lua_State *L, struct runtime *rt);
 void channel_register(lua_State *L, struct runtime *rt);
 void reader_register(lua_State *L, struct runtime *rt);
 void writer_register(lua_State *L, struct runtime *rt);
+void pipe_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
 void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
