@@ -8,7 +8,7 @@ local scopes = require "corun.scope"
 
 local M = {}
 
-local LIMIT = 64 * 1024 * 1024
+M.LIMIT = 64 * 1024 * 1024
 local LINGER = 5
 local LINGER_AFTER_STOP = 1
 local POLL = 0.05
@@ -92,13 +92,21 @@ local function holders_of(readers)
   return #pids > 0 and pids or nil
 end
 
---- What a Reader has captured: a string, or a Reader where it spilled; and whether that is not all.
-local function captured(reader)
-  if not reader then return nil, false end
-  if select(7, reader:_status()) then return reader:_spilled(), false end
-  local text = reader:_captured()
-  return text, select(4, reader:_status()) > 0
+--- What the options `crlf`, `utf8` and `ansi` ask for, as the core's flags; nil for nothing.
+function M.text_flags(options)
+  local flags = (options.crlf and 1 or 0) | (options.utf8 and 2 or 0) | (options.ansi and 4 or 0)
+  return flags ~= 0 and flags or nil
 end
+
+--- What a Reader has captured: a string, or a Reader where it spilled; and how much was left out.
+local function captured(reader, flags)
+  if not reader then return nil, 0 end
+  if select(7, reader:_status()) then return reader:_spilled(), 0 end
+  local text = reader:_captured()
+  if flags then text = core.clean(text, flags) end
+  return text, select(4, reader:_status())
+end
+M.captured = captured
 
 local function is_good(status, check)
   if not status or not status.code then return false end
@@ -111,8 +119,9 @@ end
 
 local function make_result(process, check, held_by, given_up)
   local status = process.status
-  local stdout, cut_out = captured(process.stdout)
-  local stderr, cut_err = captured(process.stderr)
+  local flags = M.text_flags(process._options)
+  local stdout, omitted_out = captured(process.stdout, flags)
+  local stderr, omitted_err = captured(process.stderr, flags)
   local reason = process._reason or status and status.reason or "exit"
   return results.new {
     ok = not process._reason and is_good(status, check),
@@ -120,14 +129,15 @@ local function make_result(process, check, held_by, given_up)
     stdout = stdout, stderr = stderr, pid = process.pid, argv = process.argv, command = process.command,
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
     stopped = process._stopped, held_by = held_by, _was_shown = process._options.tee and true or nil,
-    truncated = cut_out or cut_err or given_up or process._reason == "limit",
+    truncated = omitted_out + omitted_err > 0 or given_up or process._reason == "limit",
+    omitted = omitted_out + omitted_err > 0 and { stdout = omitted_out, stderr = omitted_err } or nil,
   }
 end
 
-local function apply_format(process, result)
+function M.apply_format(process, result)
   local format = process._options.format
   if not format or format == "bytes" or type(result.stdout) ~= "string" then return result end
-  local ok, decoded = pcall(formats.decode, format, result.stdout)
+  local ok, decoded = pcall(scopes.shield, formats.decode, format, result.stdout)
   if ok then
     result._text, result.stdout = result.stdout, decoded
   elseif result.ok then
@@ -141,10 +151,12 @@ local function apply_format(process, result)
 end
 
 local function ending_of(result)
-  return result.status and tostring(result.status) or "still running"
+  local ending = result.status and tostring(result.status) or "still running"
+  return result._failed and result._failed .. ": " .. ending or ending
 end
 
-local function error_of(process, result)
+--- The Error for a bad end of a Process or a running Pipeline.
+function M.error_of(process, result)
   local options, reason = process._options, result.reason
   local fields = { result = result, where = process._where ~= "" and process._where or nil }
   local kind, what = "exit", ending_of(result)
@@ -156,7 +168,7 @@ local function error_of(process, result)
     what = ("no output for %g s, %s"):format(options.idle_timeout, ending_of(result))
   elseif reason == "limit" then
     kind, fields.stream = "limit", process._limit_stream
-    what = ("more than %d bytes of %s, %s"):format(options.limit or LIMIT, process._limit_stream, ending_of(result))
+    what = ("more than %d bytes of %s, %s"):format(options.limit or M.LIMIT, process._limit_stream, ending_of(result))
   end
   return errors.new(kind, ("%s: %s after %.2f s"):format(result.command, what, result.duration), fields)
 end
@@ -168,7 +180,7 @@ local function start_capture(process)
   process._capturing = true
   local options = process._options
   for _, reader in ipairs(readers_of(process)) do
-    reader:_capture(options.limit or LIMIT, options.overflow or "error")
+    reader:_capture(options.limit or M.LIMIT, options.overflow or "error")
   end
 end
 
@@ -179,12 +191,18 @@ local function overflowed(process)
   end
 end
 
---- The stop plan, unless one runs or has run; its reason is the first cause.
+--- The stop plan, unless one runs or has run; its reason is the first cause. What stops one stage of a Pipeline stops
+--- the others.
 local function stop_for(process, reason)
   if process._stopping or process._stopped_at then return end
   note_reason(process, reason)
+  local pipeline = process._pipeline
+  if pipeline and reason ~= "cancelled" then
+    scopes.go_background(process._home, pipeline._stop_all, pipeline, reason, process, process._limit_stream)
+  end
   process:_stop(process._stop_plan)
 end
+M.stop_for = stop_for
 
 --- When a pipe that is held open after the exit is given up: after `linger` seconds of silence, or a second after a
 --- stop plan in all. nil: never.
@@ -302,7 +320,8 @@ local function cancelled(process, call, e)
 end
 
 --- Collects a process. `call` may hold: deadline and seconds (of the caller: kind "timeout", the process is left
---- alone), check, raw (no format), owned (the process is run's: a cancellation stops it).
+--- alone), check (also: which codes are good), silent (no error for a bad end), raw (no format), owned (the process is
+--- run's: a cancellation stops it).
 ---@return corun.Result
 function M.collect(process, call)
   start_capture(process)
@@ -319,8 +338,8 @@ function M.collect(process, call)
   else
     error(open, 0)
   end
-  if not result.ok and call.check then error(error_of(process, result), 0) end
-  return call.raw and result or apply_format(process, result)
+  if not result.ok and call.check and not call.silent then error(M.error_of(process, result), 0) end
+  return call.raw and result or M.apply_format(process, result)
 end
 
 -- Both outputs, line by line

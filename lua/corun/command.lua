@@ -4,7 +4,9 @@ local core = require "corun.core"
 local collector = require "corun.collect"
 local errors = require "corun.error"
 local formats = require "corun.format"
+local pipelines = require "corun.pipeline"
 local processes = require "corun.process"
+local results = require "corun.result"
 local scopes = require "corun.scope"
 local shell = require "corun.shell"
 local specs = require "corun.spec"
@@ -33,16 +35,12 @@ function M.run(spec)
   return (run_checked(specs.check(spec, "run")))
 end
 
-local function output_of(result)
-  if type(result.stdout) == "string" then return (result.stdout:gsub("\n+$", "")) end
-  return result.stdout
-end
 
 --- Runs a command and returns its stdout without trailing newlines, as $(…). Yields, raises as corun.run.
 ---@param spec corun.Spec
 ---@return string  with a `format`: what that makes of it
 function M.capture(spec)
-  return output_of(run_checked(specs.check(spec, "capture")))
+  return results.output_of(run_checked(specs.check(spec, "capture")))
 end
 
 local function split_template(template, ...)
@@ -79,22 +77,14 @@ function M.which(name)
 end
 
 ---@class corun.Command
----A spec to be used again; it never changes, each method gives a new one or runs it.
+---A spec to be used again; it never changes, each method gives a new one or runs it. a | b is a Pipeline.
+---@operator bor: corun.Pipeline
 local Command = {}
 Command.__index = Command
 Command.__name = "corun.Command"
 
---- A copy, with the plain tables in it (env, check, a file's, …), so that later changes of theirs do not matter.
-local function copy(spec)
-  local new = {}
-  for key, value in pairs(spec) do
-    new[key] = type(value) == "table" and not getmetatable(value) and copy(value) or value
-  end
-  return new
-end
-
 local function make(spec)
-  return setmetatable({ _spec = copy(spec) }, Command)
+  return setmetatable({ _spec = specs.copy(spec) }, Command)
 end
 
 function Command.__newindex(_, name)
@@ -113,7 +103,7 @@ end
 ---@return corun.Command
 function Command:with(options)
   if type(options) ~= "table" then errors.argument("with: a table expected, got %s", errors.show(options)) end
-  local spec = copy(self._spec)
+  local spec = specs.copy(self._spec)
   for key, value in pairs(options) do
     if math.type(key) == "integer" then errors.argument("with: options only; arguments are added with :args") end
     spec[key] = value
@@ -126,11 +116,13 @@ end
 ---@param ... string|number
 ---@return corun.Command
 function Command:args(...)
-  local spec = copy(self._spec)
+  local spec = specs.copy(self._spec)
   for i = 1, select("#", ...) do spec[#spec + 1] = shell.word_of((select(i, ...)), "args: argument " .. i) end
   specs.check(spec, "args")
   return make(spec)
 end
+
+Command.__bor = pipelines.join
 
 function Command:run() return M.run(self._spec) end
 function Command:capture() return M.capture(self._spec) end
@@ -140,11 +132,11 @@ function Command:spawn() return processes.spawn(self._spec, scopes.current()) en
 --- unless `check` is false. Breaking out of the loop stops the process. Yields.
 ---@return fun(): any
 function Command:lines()
-  local spec = copy(self._spec)
+  local spec = specs.copy(self._spec)
   if spec.stderr == nil then spec.stderr = "inherit" end
   if spec.stdin == nil and spec.input == nil then spec.stdin = "null" end
   local process = processes.spawn(spec, scopes.current())
-  local next_item = formats.iterate(spec.format or "lines", process.stdout)
+  local next_item = formats.iterate(spec.format or "lines", process.stdout, formats.line_options(spec))
   return function()
     local item = next_item()
     if item ~= nil then return item end

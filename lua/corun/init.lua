@@ -5,13 +5,16 @@ local errors = require "corun.error"
 local scopes = require "corun.owning"
 require "corun.task"
 require "corun.writer"
+require "corun.reader"
 local commands = require "corun.command"
 local interrupt = require "corun.interrupt"
 local locals = require "corun.locals"
 local parallel = require "corun.parallel"
+local pipelines = require "corun.pipeline"
 local processes = require "corun.process"
 local shell = require "corun.shell"
 local stdio = require "corun.stdio"
+local streams = require "corun.stream"
 local sync = require "corun.sync"
 local time = require "corun.time"
 local tree = require "corun.tree"
@@ -35,6 +38,11 @@ local corun = {
   quote = shell.quote,
 
   process = processes.process,
+
+  pipeline = pipelines.pipeline,
+  tee = pipelines.tee,
+  merge = pipelines.merge,
+  stream = streams.stream,
 
   scope = scopes.scope,
   go = scopes.go,

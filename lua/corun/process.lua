@@ -3,6 +3,7 @@
 local core = require "corun.core"
 local collector = require "corun.collect"
 local errors = require "corun.error"
+local formats = require "corun.format"
 local results = require "corun.result"
 local scopes = require "corun.scope"
 local shell = require "corun.shell"
@@ -156,7 +157,7 @@ local function read_lines_with(process, reader, fn)
   local scope = process._home
   local task, reading = scopes.go_background(scope, function()
     local ok, e = pcall(function()
-      for line in reader:lines() do fn(line) end
+      for line in reader:lines(formats.line_options(process._options)) do fn(line) end
     end)
     reader:close()
     if not ok and not scopes.is_cancellation(e) then scopes.fail(scope, e) end
@@ -164,16 +165,26 @@ local function read_lines_with(process, reader, fn)
   process._readers[#process._readers + 1] = { task = task, scope = reading }
 end
 
+--- Copies what comes to an output; in whole lines where others write there, too.
 local function tee(process, reader, output, prefix)
   local copy = reader:_copy()
   local task, reading = scopes.go_background(process._home, function()
     if type(prefix) == "string" then
       for line in copy:lines() do output:write(prefix, line, "\n") end -- one unbroken piece
     else
-      for chunk in copy:chunks() do output:write(chunk) end
+      copy:_copy_to(output)
     end
   end)
   process._readers[#process._readers + 1] = { task = task, scope = reading }
+end
+
+local function start_tees(self, wanted)
+  if wanted == true or type(wanted) == "string" then
+    if self.stdout then tee(self, self.stdout, stdio.stdout, wanted) end
+    if self.stderr then tee(self, self.stderr, stdio.stderr, wanted) end
+  elseif wanted and self.stdout then
+    tee(self, self.stdout, (stdio.writer_for(wanted)))
+  end
 end
 
 --- Copies what a Reader had already read ahead, and the rest, to the child's stdin.
@@ -238,10 +249,7 @@ local function attach(self, streams)
   end
   self.fds = fds or {}
   self._readers = {}
-  if options.tee then
-    if self.stdout then tee(self, self.stdout, stdio.stdout, options.tee) end
-    if self.stderr then tee(self, self.stderr, stdio.stderr, options.tee) end
-  end
+  start_tees(self, options.tee)
   local function hand_to_function(reader, fn)
     if type(fn) ~= "function" then return false end
     read_lines_with(self, reader, fn)
@@ -317,6 +325,13 @@ function M.spawn(spec, scope)
   core.check()
   local self = start(setmetatable({}, Process), options, pipes, scope)
   if options.timeout or options.idle_timeout then watch_limits(self) end
+  return self
+end
+
+--- A stage of a Pipeline, from checked options. What collects it sees to its time limits.
+function M.start_stage(options, scope, is_collected)
+  local self = start(setmetatable({}, Process), options, pipes, scope)
+  if not is_collected and (options.timeout or options.idle_timeout) then watch_limits(self) end
   return self
 end
 
@@ -519,6 +534,9 @@ end
 
 --- EOF on stdin, once what was written is out. Does not wait.
 function Process:close_stdin() stream_of(self, "stdin"):write_eof() end
+
+--- See Reader:expect, of stdout.
+function Process:expect(patterns, options) return stream_of(self, "stdout"):expect(patterns, options) end
 
 --- See Reader:read.
 function Process:read_stdout(n) return stream_of(self, "stdout"):read(n) end

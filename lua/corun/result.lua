@@ -49,6 +49,8 @@ end
 ---@field stopped string[]?    the steps of the stop plan that ran: {"TERM", "KILL"}
 ---@field held_by integer[]?   pids that kept a pipe open after the exit
 ---@field truncated boolean    not all output is here: over `limit`, or given up while a pipe was held
+---@field omitted { stdout: integer, stderr: integer }?  bytes that overflow = "truncate" left out between head and tail
+---@field stages corun.Result[]?  of a Pipeline: of each stage
 local Result = {}
 Result.__index = Result
 Result.__name = "corun.Result"
@@ -63,6 +65,12 @@ local function text_of(result)
   if out == nil then return "" end
   if type(out) == "userdata" then return out:read() end
   errors.argument("result: the output was taken apart by its format")
+end
+
+--- What `capture` gives of a Result: stdout without trailing newlines, or what its format made of it.
+function M.output_of(result)
+  if type(result.stdout) == "string" then return (result.stdout:gsub("\n+$", "")) end
+  return result.stdout
 end
 
 --- stdout without trailing newlines, as $(…) gives it.
@@ -81,6 +89,7 @@ end
 
 --- stdout decoded as one JSON document. Needs lua-cjson.
 ---@return any
+---Raises kind "io" for what is none.
 function Result:json()
   return require("corun.format").decode("json", text_of(self))
 end

@@ -44,7 +44,11 @@ local M = {}
 ---@field check (boolean|integer[])?
 ---@field limit integer?           bytes kept of each captured stream; default 64 MiB
 ---@field overflow "error"|"truncate"|"spill"|nil
----@field tee (boolean|string)?    also copy to our own stdout and stderr; a string prefixes each line
+---@field tee boolean|string|corun.Writer|corun.File|nil  also copy to our own stdout and stderr (a string prefixes each
+---line), or what comes on stdout to a Writer or file
+---@field crlf boolean?            of captured output: CR before a newline goes
+---@field utf8 "replace"|nil       of captured output: what is no UTF-8 becomes U+FFFD; default: left alone
+---@field ansi "strip"|nil         of captured output: escape sequences of terminals go; default: left alone
 ---@field group boolean?           own process group; default true unless stdin is an inherited terminal
 ---@field detached boolean?        own session; outlives its scope
 ---@field format string?           "bytes", "lines", "nul", "json", "jsonl"
@@ -268,15 +272,16 @@ local checkers = {
   linger = function(value, name) return value and seconds(value, name) end,
   check = check, limit = natural, overflow = one_of("error", "truncate", "spill"),
   tee = function(value, name)
-    if type(value) ~= "boolean" and type(value) ~= "string" then
-      argument("option '%s': true or a prefix expected, got %s", name, show(value))
-    end
-    return value
+    if type(value) == "boolean" or type(value) == "string" or is_class(value, core.Writer) then return value end
+    if type(value) == "table" then return file(value, name) end
+    argument("option '%s': true, a prefix, a Writer or {file = path} expected, got %s", name, show(value))
   end,
+  crlf = boolean, utf8 = one_of("replace"), ansi = one_of("strip"),
   group = boolean, detached = boolean,
   format = function(value, name)
     if not formats.names[value] then
-      argument("option '%s': \"bytes\", \"lines\", \"nul\", \"json\" or \"jsonl\" expected, got %s", name, show(value))
+      argument("option '%s': \"bytes\", \"lines\", \"nul\", \"json\", \"jsonl\" or \"csv\" expected, got %s", name,
+        show(value))
     end
     return value
   end,
@@ -301,6 +306,15 @@ local function combination(options)
   if options.stop and options.grace then
     argument("options 'stop' and 'grace': grace is the wait of the default plan")
   end
+end
+
+--- A copy, with the plain tables in it (env, check, a file's, …), so that later changes of theirs do not matter.
+function M.copy(spec)
+  local new = {}
+  for key, value in pairs(spec) do
+    new[key] = type(value) == "table" and not getmetatable(value) and M.copy(value) or value
+  end
+  return new
 end
 
 --- Checks a spec. What it returns has a copy of the argv in `argv` and each option as its checker made it.
