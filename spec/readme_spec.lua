@@ -272,6 +272,27 @@ for _, host in ipairs(scripts.hosts) do
   end)
 end
 
+for _, host in ipairs(scripts.hosts) do
+  describe("example frequent in " .. host.name, function()
+    it("counts what matches in several files, one of them compressed", function()
+      local directory = support.directory()
+      support.write_file(directory .. "/a", "x 1\ny 2\nx 3\n")
+      support.write_file(directory .. "/b", "z 1\ny 2\nx 4")
+      corun.run { "gzip", directory .. "/b" }
+      local result = run_example(host, "frequent",
+        { "-n", "2", "-m", "^(%a)", directory .. "/a", directory .. "/b.gz" })
+      assert_ended_well(result)
+      assert.matches("^ *3 x\n *2 y\n$", result.stdout)
+    end)
+
+    it("says which file it cannot read", function()
+      local result = run_example(host, "frequent", { "/nonexistent" })
+      assert.equal(1, result.code)
+      assert.matches("cat %-%- /nonexistent: exit 1.*No such file", result.stderr)
+    end)
+  end)
+end
+
 describe("corun", function()
   it("carries the examples", function()
     local result = scripts.run_corun { "examples/checksums", here .. "/spec/fixtures" }

@@ -25,8 +25,8 @@ function Reader:read_exactly(n) end
 
 --- All up to the separator, which is taken, too. Yields unless it has it.
 ---@param separator string
----@param options { keep: boolean?, utf8: "replace"?, ansi: "strip"?, limit: integer? }?  keep: with the separator; utf8:
----what is no UTF-8 becomes U+FFFD; ansi: escape sequences of terminals go; limit: bytes, default 64 MiB
+---@param options { keep: boolean?, utf8: "replace"?, ansi: "strip"?, limit: integer? }?  keep: with the separator;
+---utf8: what is no UTF-8 becomes U+FFFD; ansi: escape sequences of terminals go; limit: bytes, default 64 MiB
 ---@return string
 ---Raises as read_exactly; kind "limit" where more bytes come without a separator: they stay in the Reader.
 function Reader:read_until(separator, options) end

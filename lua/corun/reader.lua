@@ -87,7 +87,8 @@ end
 
 --- An iterator over the records of CSV (RFC 4180): lists of fields, or, with a header, tables by its names; then the
 --- record's number and the offset of its first byte. Fields in quotes may hold separators, newlines and doubled quotes;
---- lines end with LF or CRLF; empty lines are passed over. Yields.
+--- lines end with LF or CRLF; empty lines are passed over, and so is the mark that some
+--- programs write before UTF-8. Yields.
 ---@param options { separator: string?, header: boolean?, limit: integer? }?  separator: default ","; header: the first
 ---record
 ---names the fields; limit: most bytes of a record, default 64 MiB

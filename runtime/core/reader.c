@@ -194,17 +194,23 @@ static void note_full_read(struct reader *r) {
 #endif
 }
 
+/* How much may be read before the mark that ends it; without one, or over it because somebody wants more: any number. */
+static size_t room_below_mark(const struct reader *r) {
+  size_t size = buffer_size(&r->buffer);
+  bool has_mark = r->overflow == READER_FAIL || (r->overflow == READER_WAIT && !r->demand);
+  return has_mark && size < r->high_water ? r->high_water - size : SIZE_MAX;
+}
+
 ssize_t reader_fill(struct reader *r) {
   if (r->eof) return r->error ? r->error : 0;
   if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
-  char *room = buffer_reserve(r->loop, &r->buffer, r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM);
+  size_t room_wanted = r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM, below = room_below_mark(r);
+  char *room = buffer_reserve(r->loop, &r->buffer, room_wanted < below ? room_wanted : below);
   if (!room) {
     finish(r, UV_ENOMEM);
     return UV_ENOMEM;
   }
-  size_t most = buffer_room(&r->buffer);
-  if (r->overflow == READER_FAIL && most > r->high_water - buffer_size(&r->buffer))
-    most = r->high_water - buffer_size(&r->buffer);
+  size_t most = buffer_room(&r->buffer) < below ? buffer_room(&r->buffer) : below;
   ssize_t n;
   do n = read(r->fd, room, most);
   while (n < 0 && errno == EINTR);

@@ -367,12 +367,24 @@ static void next_csv(struct csv_place *c, struct lua_reader *r, size_t size) {
   c->position = reader_position(&r->core);
 }
 
+#define BOM "\xEF\xBB\xBF"
+
+/* What spreadsheets write at the beginning of UTF-8 is no part of the first field. False where more bytes are needed. */
+static bool skip_bom(struct csv_place *c, struct lua_reader *r) {
+  size_t size = buffer_size(&r->core.buffer);
+  if (c->position || memcmp(buffer_data(&r->core.buffer), BOM, size < 3 ? size : 3)) return true;
+  if (size < 3) return r->core.eof;
+  next_csv(c, r, 3);
+  return true;
+}
+
 /* The stack holds: Reader, limit, the place, the separator. */
 static int try_csv(lua_State *L, struct lua_reader *r) {
   size_t limit = (size_t)lua_tointeger(L, 2);
   struct csv_place *c = lua_touserdata(L, 3);
   char separator = *lua_tostring(L, 4);
   if (c->position != reader_position(&r->core)) next_csv(c, r, 0); /* others have read meanwhile */
+  if (!skip_bom(c, r)) return MORE;
   for (;;) {
     const char *data = buffer_data(&r->core.buffer);
     size_t size = buffer_size(&r->core.buffer);
