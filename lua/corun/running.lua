@@ -3,12 +3,9 @@
 local core = require "corun.core"
 local collector = require "corun.collect"
 local errors = require "corun.error"
-local processes = require "corun.process"
-local results = require "corun.result"
+local launch = require "corun.launch"
 local scopes = require "corun.owning"
-local specs = require "corun.spec"
-local stages = require "corun.stage"
-local stdio = require "corun.stdio"
+local verdict = require "corun.verdict"
 
 local M = {}
 
@@ -24,7 +21,7 @@ Running.__name = "corun.RunningPipeline"
 function Running.__index(self, name)
   local method = Running[name]
   if method ~= nil then return method end
-  if name == "status" then return Running._status(self) end
+  if name == "status" then return verdict.status(self) end
 end
 
 function Running:__tostring()
@@ -32,177 +29,7 @@ function Running:__tostring()
   return ("Pipeline (%s): %s"):format(status and tostring(status) or "running", self.command)
 end
 
--- Starting. An endpoint is what a stage's stdin or stdout is connected to: { pipe = …, writers = the stages that write
--- to it }, or { value = what a spec takes }.
-
-local function new_pipe(run)
-  local pipe = core.pipe()
-  run._pipes[#run._pipes + 1] = pipe
-  return { pipe = pipe, writers = {} }
-end
-
---- Notes who reads what whom writes: a writer that is cut off has not failed if its readers have ended well.
-local function connect(stage, from, to)
-  for _, writer in ipairs(from.writers or {}) do table.insert(writer._feeds, stage) end
-  if to.writers then table.insert(to.writers, stage) end
-end
-
---- Moves what comes from one pipe to several outputs (Pipes and Writers), in the kernel.
-local function relay(run, source, ...)
-  local moving = core.relay(source, ...)
-  run._relays[#run._relays + 1] = moving
-  scopes.attend(function() moving:wait() end, function() moving:close() end)
-  return moving
-end
-
---- A tap on what a stage in the middle writes: to our own stdout, a Writer, a file.
-local function tap(run, to, wanted)
-  local outer = new_pipe(run)
-  local output
-  if type(wanted) == "string" then
-    local lines = new_pipe(run)
-    local reader = lines.pipe:reader()
-    scopes.attend(function()
-      for line in reader:lines() do stdio.stdout:write(wanted, line, "\n") end
-    end, function() reader:close() end)
-    output = lines.pipe
-  else
-    output = wanted == true and stdio.stdout or (stdio.writer_for(wanted))
-  end
-  if output == stdio.stdout then output:write() end -- what was printed before comes before
-  relay(run, outer.pipe, to.pipe, output)
-  return { pipe = outer.pipe, writers = to.writers }
-end
-
-local function stage_options(run, node, from, to, is_last)
-  local spec = specs.copy(node.spec)
-  for name, value in pairs(run._each) do spec[name] = value end
-  if from.pipe then spec.stdin = from.pipe:read_end()
-  elseif from.value ~= nil then spec.stdin = from.value end
-  spec.input = from.input
-  if spec.tee and not is_last and not run._each.tee then
-    to = tap(run, to, spec.tee)
-    spec.tee = nil
-  end
-  if to.pipe then spec.stdout = to.pipe:write_end()
-  elseif to.value ~= nil then spec.stdout = to.value end
-  if spec.stderr == nil then spec.stderr = run._stderr end
-  return specs.check(spec, "pipeline"), to
-end
-
-local launchers = {}
-
-function launchers.command(run, node, from, to)
-  local options, output = stage_options(run, node, from, to, not to.pipe)
-  local process = processes.start_stage(options, run._home, run._is_collected)
-  process._feeds, process._pipeline = {}, run
-  run.stages[#run.stages + 1] = process
-  if from.pipe then from.pipe:close_read() end
-  if output.pipe then output.pipe:close_write() end
-  connect(process, from, to)
-  return process
-end
-
-local function function_input(from)
-  if from.pipe then return from.pipe:reader(), true end
-  if from.input ~= nil then
-    if type(from.input) == "string" then return core.string_reader(from.input), true end
-    local pipe = core.pipe()
-    local writer = pipe:writer()
-    scopes.attend(function()
-      local ok, e = pcall(writer.writelines, writer, from.input)
-      writer:write_eof()
-      if not ok and not errors.is_kind(e, "io") then error(e, 0) end
-      if ok then writer:wait_closed() end
-    end, function() writer:_abandon() end)
-    return pipe:reader(), true
-  end
-  if from.value == "pipe" then
-    local pipe = core.pipe()
-    return pipe:reader(), true, pipe:writer()
-  end
-  return stdio.reader_for(from.value)
-end
-
-local function function_output(to)
-  if to.pipe then return to.pipe:writer(), true end
-  if to.value == "pipe" then
-    local pipe = core.pipe()
-    return pipe:writer(), true, pipe:reader()
-  end
-  return stdio.writer_for(to.value)
-end
-
-local function launch_function(run, fn, from, to)
-  local reader, owns_reader, stdin = function_input(from)
-  local writer, owns_writer, stdout = function_output(to)
-  local stage = stages.start(fn, {
-    reader = reader, owns_reader = owns_reader, stdin = stdin,
-    writer = writer, owns_writer = owns_writer, stdout = stdout,
-  }, run._home, run._each, run._is_collected)
-  stage._pipeline = run
-  return stage
-end
-
-launchers["function"] = function(run, node, from, to)
-  local stage = launch_function(run, node.fn, from, to)
-  run.stages[#run.stages + 1] = stage
-  connect(stage, from, to)
-  return stage
-end
-
---- Returns the stage whose output is the chain's.
-local function launch_chain(run, chain, from, to)
-  local last
-  for i, node in ipairs(chain) do
-    local next_to = i < #chain and new_pipe(run) or to
-    last = launchers[node.kind](run, node, from, next_to)
-    from = next_to
-  end
-  return last
-end
-
---- All that comes goes to each of the branches.
-function launchers.tee(run, node, from, to)
-  local outputs, inputs, last = {}, {}, nil
-  for i in ipairs(node.branches) do
-    inputs[i] = new_pipe(run)
-    inputs[i].writers = from.writers
-    outputs[i] = inputs[i].pipe
-  end
-  relay(run, from.pipe, table.unpack(outputs))
-  for i, branch in ipairs(node.branches) do
-    local own = branch:_last_spec().stdout
-    if own == nil then own = run._branch_stdout end
-    last = launch_chain(run, branch._chain, inputs[i], i == #node.branches and to or { value = own })
-  end
-  return last
-end
-
---- What all of them write, line by line.
-function launchers.merge(run, node, from, to)
-  local readers = {}
-  for i, source in ipairs(node.sources) do
-    local output, first = new_pipe(run), source:_first_spec()
-    local own = { input = first.input, value = first.input and "pipe" or first.stdin or "null" }
-    launch_chain(run, source._chain, i == 1 and from or own, output)
-    readers[i] = output.pipe:reader()
-    for _, writer in ipairs(output.writers) do
-      if to.writers then table.insert(to.writers, writer) end
-    end
-  end
-  local joint = launch_function(run, function(_, writer)
-    scopes.scope(function(scope)
-      for _, reader in ipairs(readers) do
-        scope:defer(function() reader:close() end)
-        scope:go(reader._copy_to, reader, writer, true)
-      end
-    end)
-  end, { value = "null" }, to)
-  joint._is_joint = true
-  run._joints[#run._joints + 1] = joint
-  return joint
-end
+-- Starting
 
 --- The pipes that nobody has taken, where the start has failed.
 local function close_pipes(run)
@@ -229,19 +56,6 @@ local each = {
   "cwd", "env", "clear_env", "limit", "overflow", "linger", "stop", "grace", "crlf", "utf8", "ansi", "tee",
 }
 
-local function first_of(value, ...)
-  if value ~= nil or select("#", ...) == 0 then return value end
-  return first_of(...)
-end
-
---- What the first stage reads: as the Pipeline's options say, or else its own.
-local function input_of(pipeline, how)
-  local options = pipeline._options
-  if options.input == nil and options.stdin == nil then options = pipeline:_first_spec() end
-  if options.input ~= nil then return { input = options.input, value = "pipe" } end
-  return { value = first_of(options.stdin, how.stdin) }
-end
-
 --- Starts a Pipeline, left to right; where a stage cannot start, those before are killed and those after never start.
 --- `how`: stdin, stdout, stderr (defaults), is_collected.
 function M.start(pipeline, how)
@@ -253,10 +67,8 @@ function M.start(pipeline, how)
     _where = core.where(errors.library_prefix), _began = core.now(),
   }, Running)
   for _, name in ipairs(each) do run._each[name] = options[name] end
-  local at_end = pipeline:_last_spec()
-  run._format = options.format or at_end.format
-  local to = { value = first_of(options.stdout, at_end.stdout, how.stdout) }
-  local ok, last, traceback = errors.call(launch_chain, run, pipeline._chain, input_of(pipeline, how), to)
+  run._format = options.format or pipeline:_last_spec().format
+  local ok, last, traceback = errors.call(launch.launch, run, pipeline, how)
   if not ok then
     give_up(run)
     errors.raise(last, traceback)
@@ -339,104 +151,13 @@ function Running:_stop_all(reason, but, stream)
   for _, task in ipairs(tasks) do task:_await() end
 end
 
--- The Result
-
-local function was_cut_off(stage)
-  if stage._was_cut_off then return stage:_was_cut_off() end
-  local status = stage.status
-  return status and (status.signal == "SIGPIPE" or status.code == 141) -- 141: what a shell makes of it
-end
-
---- Whether a stage counts as good: it ended well, or it was cut off by stages that ended well.
-local function is_good(stage)
-  local check, status = stage._options.check, stage.status
-  if not status or stage._reason then return false end
-  if not stage._is_joint and check == false or status.code == 0 then return true end
-  if type(check) == "table" then
-    for _, code in ipairs(check) do
-      if status.code == code then return true end
-    end
-  end
-  if not was_cut_off(stage) or #stage._feeds == 0 then return stage._is_joint and was_cut_off(stage) end
-  for _, reader in ipairs(stage._feeds) do
-    if not is_good(reader) then return false end
-  end
-  return true
-end
-
---- The stage that decides: the rightmost that has failed, else the last; and whether all is well.
-local function decisive(run)
-  for _, joint in ipairs(run._joints) do
-    if not is_good(joint) then return joint, false, nil end
-  end
-  for i = #run.stages, 1, -1 do
-    if not is_good(run.stages[i]) then return run.stages[i], false, i end
-  end
-  return run.stages[#run.stages], true, #run.stages
-end
-
-function Running._status(self)
-  for _, stage in ipairs(self:_all()) do
-    if not stage.status then return nil end
-  end
-  return (decisive(self)).status
-end
-
-local function total_usage(list)
-  local total
-  for _, result in pairs(list) do
-    if result.usage then
-      total = total or { user_time = 0, system_time = 0, max_rss = 0 }
-      total.user_time = total.user_time + result.usage.user_time
-      total.system_time = total.system_time + result.usage.system_time
-      total.max_rss = math.max(total.max_rss, result.usage.max_rss or 0)
-    end
-  end
-  return total
-end
-
-local function add_streams(run, result, collected)
-  local last = collected[run._last]
-  result.stdout, result.omitted = last.stdout, last.omitted
-  local held, seen = {}, {}
-  for _, stage in pairs(collected) do
-    for _, pid in ipairs(stage.held_by or {}) do
-      if not seen[pid] then held[#held + 1] = pid end
-      seen[pid] = true
-    end
-    result.truncated = result.truncated or stage.truncated
-  end
-  table.sort(held)
-  result.held_by = #held > 0 and held or nil
-end
-
---- What the stages came to, as one Result. `collected`: stage → its Result.
-local function compose(run, collected)
-  local list = {}
-  for i, stage in ipairs(run.stages) do
-    list[i] = collected[stage]
-    list[i].ok = is_good(stage)
-  end
-  local stage, good, number = decisive(run)
-  local own = collected[stage]
-  local result = results.new {
-    ok = good and not run._reason, code = own.code, signal = own.signal, status = own.status,
-    reason = run._reason or own.reason, stderr = own.stderr, pid = own.pid, argv = own.argv, command = run.command,
-    cwd = own.cwd, started_at = run.stages[1].started_at, duration = core.now() - run._began,
-    usage = total_usage(list), stopped = own.stopped, truncated = false, stages = list,
-    _was_shown = own._was_shown, _failed = not good and number and ("stage %d, %s"):format(number, own.command) or nil,
-  }
-  add_streams(run, result, collected)
-  return result, stage
-end
-
 local function finish(run, collected)
   run._is_over = true
   if run._watch then run._watch:cancel() end
   for _, moving in ipairs(run._relays) do
     if run._reason then moving:close() else moving:wait() end
   end
-  return compose(run, collected)
+  return verdict.compose(run, collected)
 end
 
 --- Waits for the ends of all stages and their output; a cancellation stops them.

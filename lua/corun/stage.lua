@@ -32,6 +32,7 @@ function Function:__tostring()
 end
 
 local function is_broken_pipe(e) return errors.is(e) and e.kind == "io" and e.code == "EPIPE" end
+M.is_broken_pipe = is_broken_pipe
 
 --- Its streams are its own: what it has not read is not wanted, what it has written goes out before it has ended.
 local function end_streams(self, ok, e, traceback)

@@ -1,0 +1,101 @@
+--- What the stages of a Pipeline came to, as one Result.
+
+local core = require "corun.core"
+local results = require "corun.result"
+
+local M = {}
+
+local function was_cut_off(stage)
+  if stage._was_cut_off then return stage:_was_cut_off() end
+  local status = stage.status
+  return status and (status.signal == "SIGPIPE" or status.code == 141) -- 141: what a shell makes of it
+end
+
+--- Whether a stage counts as good: it ended well, or it was cut off by stages that ended well.
+local function is_good(stage)
+  local check, status = stage._options.check, stage.status
+  if not status or stage._reason then return false end
+  if not stage._is_joint and check == false or status.code == 0 then return true end
+  if type(check) == "table" then
+    for _, code in ipairs(check) do
+      if status.code == code then return true end
+    end
+  end
+  if not was_cut_off(stage) or #stage._feeds == 0 then return stage._is_joint and was_cut_off(stage) end
+  for _, reader in ipairs(stage._feeds) do
+    if not is_good(reader) then return false end
+  end
+  return true
+end
+
+--- The stage that decides: the rightmost that has failed, else the last; and whether all is well.
+local function decisive(run)
+  for _, joint in ipairs(run._joints) do
+    if not is_good(joint) then return joint, false, nil end
+  end
+  for i = #run.stages, 1, -1 do
+    if not is_good(run.stages[i]) then return run.stages[i], false, i end
+  end
+  return run.stages[#run.stages], true, #run.stages
+end
+
+--- The Status of a running Pipeline, nil while a stage runs.
+---@return corun.Status?
+function M.status(run)
+  for _, stage in ipairs(run:_all()) do
+    if not stage.status then return nil end
+  end
+  return (decisive(run)).status
+end
+
+local function total_usage(list)
+  local total
+  for _, result in pairs(list) do
+    if result.usage then
+      total = total or { user_time = 0, system_time = 0, max_rss = 0 }
+      total.user_time = total.user_time + result.usage.user_time
+      total.system_time = total.system_time + result.usage.system_time
+      total.max_rss = math.max(total.max_rss, result.usage.max_rss or 0)
+    end
+  end
+  return total
+end
+
+local function add_streams(run, result, collected)
+  local last = collected[run._last]
+  result.stdout, result.omitted = last.stdout, last.omitted
+  local held, seen = {}, {}
+  for _, stage in pairs(collected) do
+    for _, pid in ipairs(stage.held_by or {}) do
+      if not seen[pid] then held[#held + 1] = pid end
+      seen[pid] = true
+    end
+    result.truncated = result.truncated or stage.truncated
+  end
+  table.sort(held)
+  result.held_by = #held > 0 and held or nil
+end
+
+--- What the stages came to, as one Result. `collected`: stage → its Result.
+---@return corun.Result result, corun.Process|corun.FunctionStage stage  the stage that decides
+function M.compose(run, collected)
+  local list = {}
+  for i, stage in ipairs(run.stages) do
+    list[i] = collected[stage]
+    list[i].ok = is_good(stage)
+  end
+  local stage, good, number = decisive(run)
+  local own = collected[stage]
+  local result = results.new {
+    ok = good and not run._reason, code = own.code, signal = own.signal, status = own.status,
+    reason = run._reason or own.reason, stderr = own.stderr, pid = own.pid, argv = own.argv, command = run.command,
+    cwd = own.cwd, started_at = run.stages[1].started_at, duration = core.now() - run._began,
+    usage = total_usage(list), stopped = own.stopped, truncated = false, stages = list,
+    _was_shown = own._was_shown,
+    _failed = not good and not run._reason and number and ("stage %d, %s"):format(number, own.command) or nil,
+  }
+  add_streams(run, result, collected)
+  return result, stage
+end
+
+return M
