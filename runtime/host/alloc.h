@@ -1,8 +1,8 @@
 /* Memory for the host's Lua state: small blocks, which are most of what Lua asks for, from slabs.
  *
  * Lua tells the size of what it frees, so a block needs no header and finding its list costs nothing: lines become
- * strings a fifth faster than with malloc, and each small object is 8 to 16 bytes smaller. A slab whose blocks are all free
- * goes back to malloc. Larger blocks are malloc's.
+ * strings a fifth faster than with malloc, and each small object is 8 to 16 bytes smaller. Slabs come from regions of a
+ * megabyte, which go back to the system when all their blocks are free. Larger blocks are malloc's.
  *
  * Ownership: one struct for each state, which outlives it; zeroed is empty; alloc_end frees what is left. One
  * thread.
@@ -16,6 +16,7 @@
 
 struct alloc {
   struct slab *open[ALLOC_CLASSES]; /* with free blocks, in rings; NULL: none */
+  struct region *regions;           /* with free slabs, in a ring; NULL: none */
 };
 
 /* A lua_Alloc; `context` is the struct. Under a sanitizer it is malloc alone, so that each block is watched. */

@@ -67,6 +67,7 @@ static void test_random_blocks(void) {
   int left = 0;
   for (int i = 0; i < ALLOC_CLASSES; i++) left += a.open[i] != NULL;
   CHECK_EQUAL(left, 0);
+  CHECK(a.regions == NULL);
 }
 
 static void test_nothing(void) {
