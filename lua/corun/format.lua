@@ -5,6 +5,15 @@ local errors = require "corun.error"
 
 local M = {}
 
+local decoders = setmetatable({}, { __mode = "k" }) -- of each cjson, one with settings that are ours alone
+
+local function decoder_of(cjson)
+  local decoder = cjson.new()
+  decoder.decode_invalid_numbers(false)
+  decoders[cjson] = decoder
+  return decoder
+end
+
 --- One JSON document: the value, or nil and what is wrong with it. null is cjson.null. Raises kind "unsupported" where
 --- cjson is missing.
 ---@param text string
@@ -14,17 +23,18 @@ function M.decode_json(text)
   if not found then
     error(errors.new("unsupported", "JSON needs the Lua module 'cjson' (Debian: lua-cjson; LuaRocks: lua-cjson)"), 0)
   end
-  return cjson.decode(text)
+  if text:find("\0", 1, true) then return nil, "a NUL byte" end -- where cjson would stop
+  return (decoders[cjson] or decoder_of(cjson)).decode(text)
 end
 
 local iterators = {
   bytes = function(reader, options) return reader:lines(options) end,
   lines = function(reader, options) return reader:lines(options) end,
-  nul = function(reader) return reader:nul() end,
+  nul = function(reader, options) return reader:nul({ utf8 = options.utf8, ansi = options.ansi }) end,
   jsonl = function(reader, options) return reader:jsonl(options) end,
-  csv = function(reader) return reader:csv() end,
-  json = function(reader)
-    return function() return (reader:json()) end
+  csv = function(reader, options) return reader:csv(options) end,
+  json = function(reader, options)
+    return function() return (reader:json(options)) end
   end,
 }
 
@@ -34,15 +44,21 @@ M.names = iterators
 --- An iterator over a Reader in that format; "bytes" gives lines, "json" one document after the other.
 ---@param format string
 ---@param reader corun.Reader
----@param options table?  of its lines, see Reader:lines
+---@param options table?  crlf, utf8, ansi: what M.text_options gives
 ---@return fun(): any
 function M.iterate(format, reader, options)
-  return iterators[format](reader, options)
+  return iterators[format](reader, options or {})
 end
 
---- The options of lines that a spec's `crlf`, `utf8` and `ansi` ask for.
-function M.line_options(spec)
+--- The options `crlf`, `utf8` and `ansi` of a spec, as those of a Reader's methods.
+function M.text_options(spec)
   return { crlf = spec.crlf, utf8 = spec.utf8, ansi = spec.ansi }
+end
+
+--- The same as flags of core.clean; nil for nothing.
+function M.text_flags(options)
+  local flags = (options.crlf and 1 or 0) | (options.utf8 and 2 or 0) | (options.ansi and 4 or 0)
+  return flags ~= 0 and flags or nil
 end
 
 ---@param format "bytes"|"lines"|"nul"|"json"|"jsonl"|"csv"
@@ -58,7 +74,7 @@ function M.decode(format, text)
     return value
   end
   local list = {}
-  for item in iterators[format](core.string_reader(text)) do list[#list + 1] = item end
+  for item in iterators[format](core.string_reader(text), {}) do list[#list + 1] = item end
   return list
 end
 

@@ -33,7 +33,7 @@ function Reader:read_until(separator, options) end
 
 --- One line, nil at the end. A last line without a newline is one. Yields unless it has it.
 ---@param options { keep: boolean?, crlf: boolean?, utf8: "replace"?, ansi: "strip"?, limit: integer? }?  keep: with its
----newline; crlf: a CR before the newline goes; utf8, ansi, limit: as for read_until
+---newline; crlf: CRs right before the newline go; utf8, ansi, limit: as for read_until
 ---@return string?
 ---Raises as read; kind "limit" as read_until.
 function Reader:read_line(options) end

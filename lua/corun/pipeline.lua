@@ -226,8 +226,9 @@ end
 ---@return fun(): any
 function Pipeline:lines()
   local started = running.start(self, { stdin = "null", stdout = "pipe", stderr = "inherit", is_collected = true })
-  local options = self._options
-  local next_item = formats.iterate(started._format or "lines", started.stdout, formats.line_options(options))
+  local text_options = formats.text_options(self:_last_spec())
+  for name, value in pairs(formats.text_options(self._options)) do text_options[name] = value end
+  local next_item = formats.iterate(started._format or "lines", started.stdout, text_options)
   return function()
     local item = next_item()
     if item ~= nil then return item end

@@ -157,7 +157,7 @@ local function read_lines_with(process, reader, fn)
   local scope = process._home
   local task, reading = scopes.go_background(scope, function()
     local ok, e = pcall(function()
-      for line in reader:lines(formats.line_options(process._options)) do fn(line) end
+      for line in reader:lines(formats.text_options(process._options)) do fn(line) end
     end)
     reader:close()
     if not ok and not scopes.is_cancellation(e) then scopes.fail(scope, e) end
@@ -542,9 +542,13 @@ function Process:expect(patterns, options) return stream_of(self, "stdout"):expe
 function Process:read_stdout(n) return stream_of(self, "stdout"):read(n) end
 function Process:read_stderr(n) return stream_of(self, "stderr"):read(n) end
 
---- Iterators over lines, see Reader:lines.
-function Process:stream_stdout(options) return stream_of(self, "stdout"):lines(options) end
-function Process:stream_stderr(options) return stream_of(self, "stderr"):lines(options) end
+local function lines_of(self, name, options)
+  return stream_of(self, name):lines(options or formats.text_options(self._options))
+end
+
+--- Iterators over lines, see Reader:lines; without options by the spec's `crlf`, `utf8` and `ansi`.
+function Process:stream_stdout(options) return lines_of(self, "stdout", options) end
+function Process:stream_stderr(options) return lines_of(self, "stderr", options) end
 
 --- Iterates over the lines of both streams as they come: for line, source in p:lines() do … source is "stdout" or
 --- "stderr". Breaking out of it leaves the Readers usable, at most one line further on each. Yields.
@@ -555,7 +559,7 @@ function Process:lines(options)
     if self[name] then sources[#sources + 1] = { self[name], name } end
   end
   if #sources == 0 then stream_of(self, "stdout") end
-  return collector.merged_lines(sources, options)
+  return collector.merged_lines(sources, options or formats.text_options(self._options))
 end
 
 --- Feeds `input` to stdin, then EOF; reads both outputs to their ends (or until `linger` after the exit); waits for

@@ -14,27 +14,40 @@ local LIMIT = 64 * 1024 * 1024
 
 local function a_boolean(value) if type(value) ~= "boolean" then return "true or false" end end
 local function a_size(value)
-  if math.type(value) ~= "integer" or value < 0 then return "a number of bytes (0 or more)" end
+  if type(value) ~= "number" or not math.tointeger(value) or value < 0 then return "a number of bytes (0 or more)" end
+end
+
+local text_options = {
+  crlf = a_boolean,
+  utf8 = function(value) if value ~= "replace" then return '"replace"' end end,
+  ansi = function(value) if value ~= "strip" then return '"strip"' end end,
+}
+
+--- These options, and those for text.
+local function with_text_options(options)
+  for name, check in pairs(text_options) do options[name] = check end
+  return options
 end
 
 -- Formats
 
-local json_options = { limit = a_size }
+local json_options = with_text_options { limit = a_size }
 
 --- The next JSON document, decoded; nil at the end. Documents may follow one another with or without white space
 --- between, over lines or not. null is cjson.null. Needs lua-cjson. Yields unless it has the document.
----@param options { limit: integer? }?  most bytes of a document, default 64 MiB
+---@param options { limit: integer?, crlf: boolean?, utf8: "replace"?, ansi: "strip"? }?  limit: most bytes of a
+---document, default 64 MiB; the others as for lines
 ---@return any
 ---Raises as read; kind "limit"; kind "io" for what is no JSON, "incomplete" where the stream ends in the middle, with
 ---`record` (which document) and `offset` (its first byte): it is taken, and the next call goes on behind it.
 function methods.json(reader, options)
   options = errors.check_options(options, json_options, "json")
-  local text, number, offset = reader:_document(options.limit or LIMIT)
+  local text, number, offset, is_cut = reader:_document(options.limit or LIMIT)
   if text == nil then return nil end
-  local value, problem = formats.decode_json(text)
+  local flags = formats.text_flags(options)
+  local value, problem = formats.decode_json(flags and core.clean(text, flags) or text)
   if not problem then return value end
-  error(errors.hooks.record_error(problem:find("T_END", 1, true) and "incomplete" or "io", "JSON", problem, number,
-    offset), 0)
+  error(errors.hooks.record_error(is_cut and "incomplete" or "io", "JSON", problem, number, offset), 0)
 end
 
 --- An iterator over JSON documents, one on each line; empty lines are passed over. Needs lua-cjson. Yields.
@@ -43,7 +56,7 @@ end
 ---Raises as lines; kind "io" for a line that is no JSON, with `record` (the line) and `offset` (its first byte): the
 ---next call goes on with the next line.
 function methods.jsonl(reader, options)
-  local next_line = reader:lines(options)
+  local next_line = reader:lines(options, "jsonl")
   local number = 0
   return function()
     while true do
@@ -60,18 +73,38 @@ function methods.jsonl(reader, options)
   end
 end
 
-local csv_options = {
+local csv_options = with_text_options {
   separator = function(value)
     if type(value) ~= "string" or not value:find('^[^"\r\n]$') then return "one character, no quote or newline," end
   end,
   header = a_boolean, limit = a_size,
 }
 
---- Records by the names in the first one.
+--- Names for fields, from the first record.
+local function check_header(names, offset)
+  local seen = {}
+  for _, name in ipairs(names) do
+    if seen[name] then
+      error(errors.hooks.record_error("io", "CSV", ("the header has '%s' twice"):format(name), 1, offset), 0)
+    end
+    seen[name] = true
+  end
+  return names
+end
+
+--- Records by the names in the first one. Where that is bad, there is no way on.
 local function with_header(next_record)
-  local names
+  local names, problem
+  local function read_header()
+    local ok, fields, _, offset = pcall(next_record)
+    if ok and fields then ok, fields = pcall(check_header, fields, offset) end
+    if ok then return fields end
+    if errors.is(fields) and fields.record then problem = fields end
+    error(fields, 0)
+  end
   return function()
-    names = names or next_record()
+    if problem then error(problem, 0) end
+    names = names or read_header()
     if not names then return nil end
     local fields, number, offset = next_record()
     if not fields then return nil end
@@ -85,11 +118,20 @@ local function with_header(next_record)
   end
 end
 
+local function with_clean_fields(next_record, flags)
+  return function()
+    local fields, number, offset = next_record()
+    for i, field in ipairs(fields or {}) do fields[i] = core.clean(field, flags) end
+    return fields, number, offset
+  end
+end
+
 --- An iterator over the records of CSV (RFC 4180): lists of fields, or, with a header, tables by its names; then the
 --- record's number and the offset of its first byte. Fields in quotes may hold separators, newlines and doubled quotes;
 --- lines end with LF or CRLF; empty lines are passed over, and so is the mark that some
 --- programs write before UTF-8. Yields.
----@param options { separator: string?, header: boolean?, limit: integer? }?  separator: default ","; header: the first
+---@param options { separator: string?, header: boolean?, limit: integer?, crlf: boolean?, utf8: "replace"?, ansi:
+---"strip"? }?  separator: default ","; header: the first
 ---record
 ---names the fields; limit: most bytes of a record, default 64 MiB
 ---@return fun(): table?, integer?, integer?
@@ -99,14 +141,17 @@ end
 function methods.csv(reader, options)
   options = errors.check_options(options, csv_options, "csv")
   local next_record = reader:_csv(options.limit or LIMIT, options.separator or ",")
+  local flags = formats.text_flags(options)
+  if flags then next_record = with_clean_fields(next_record, flags) end
   return options.header and with_header(next_record) or next_record
 end
 
 --- An iterator over records that end with a NUL, as find -print0 writes them; a last one without is one. Yields.
+---@param options table?  as for records
 ---@return fun(): string?
 ---Raises as lines.
-function methods.nul(reader)
-  return reader:records("\0")
+function methods.nul(reader, options)
+  return reader:records("\0", options)
 end
 
 -- Patterns
@@ -188,11 +233,7 @@ function methods.expect(reader, patterns, options)
     { seconds = options.timeout, tail = match }), 0)
 end
 
-local grep_options = {
-  plain = a_boolean, keep = a_boolean, crlf = a_boolean, limit = a_size,
-  utf8 = function(value) if value ~= "replace" then return '"replace"' end end,
-  ansi = function(value) if value ~= "strip" then return '"strip"' end end,
-}
+local grep_options = with_text_options { plain = a_boolean, keep = a_boolean, limit = a_size }
 
 --- An iterator over the lines that match; the others are passed over without becoming Lua strings. Patterns are Lua's,
 --- without %b and back references; ^ and $ are the ends of the line, without its newline. Yields.
@@ -202,14 +243,13 @@ local grep_options = {
 ---string without magic characters; the others as for lines (they are about the line that is given, not about the
 ---search)
 ---@return fun(): string?
----Raises as lines. What a cancelled one has passed over is taken.
+---Raises as lines, also for a line over the limit that does not match. What a cancelled one has passed over is taken.
 function methods.grep(reader, pattern, options)
   if type(pattern) ~= "string" then
     errors.argument("grep: a pattern expected, got %s", errors.show(pattern))
   end
   options = errors.check_options(options, grep_options, "grep")
-  local flags = (options.crlf and 1 or 0) | (options.utf8 and 2 or 0) | (options.ansi and 4 or 0)
-    | (options.keep and 8 or 0)
+  local flags = (formats.text_flags(options) or 0) | (options.keep and 8 or 0)
   return reader:_grep(compile({ pattern }, options.plain, "grep"), options.plain, flags, options.limit or LIMIT)
 end
 

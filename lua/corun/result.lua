@@ -1,6 +1,8 @@
 --- Results: what a process came to, the same shape for success and failure.
 
+local core = require "corun.core"
 local errors = require "corun.error"
+local formats = require "corun.format"
 local signals = require "corun.signals"
 
 local M = {}
@@ -37,7 +39,8 @@ end
 ---@field signal string?
 ---@field status corun.Status?  nil where it still ran (a stop plan without KILL)
 ---@field reason "exit"|"signal"|"unknown"|"timeout"|"idle"|"cancelled"|"limit"  the first cause of its end
----@field stdout any           what was captured, as `format` says; a Reader where it spilled; nil where not captured
+---@field stdout any           what was captured, as `format` says; a Reader over the bytes as they came where it
+---spilled; nil where not captured
 ---@field stderr string?
 ---@field pid integer
 ---@field argv string[]
@@ -59,17 +62,22 @@ function M.new(fields)
   return setmetatable(fields, Result)
 end
 
+local function is_reader(value) return type(value) == "userdata" and getmetatable(value) == core.Reader end
+
 local function text_of(result)
   local out = result._text or result.stdout
   if type(out) == "string" then return out end
   if out == nil then return "" end
-  if type(out) == "userdata" then return out:read() end
+  if is_reader(out) then
+    local flags = formats.text_flags(result._options)
+    return flags and core.clean(out:read(), flags) or out:read()
+  end
   errors.argument("result: the output was taken apart by its format")
 end
 
 --- What `capture` gives of a Result: stdout without trailing newlines, or what its format made of it.
 function M.output_of(result)
-  if type(result.stdout) == "string" then return (result.stdout:gsub("\n+$", "")) end
+  if type(result.stdout) == "string" and not result._text then return (result.stdout:gsub("\n+$", "")) end
   return result.stdout
 end
 
@@ -81,7 +89,7 @@ end
 --- Iterates over the lines of stdout, without their newlines. Of a spilled stdout: over the file; yields.
 ---@return fun(): string?
 function Result:lines()
-  if type(self.stdout) == "userdata" then return self.stdout:lines() end
+  if is_reader(self.stdout) then return self.stdout:lines(formats.text_options(self._options)) end
   local text = text_of(self)
   if text ~= "" and text:sub(-1) ~= "\n" then text = text .. "\n" end
   return text:gmatch("([^\n]*)\n")

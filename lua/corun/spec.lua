@@ -51,7 +51,7 @@ local M = {}
 ---@field ansi "strip"|nil         of captured output: escape sequences of terminals go; default: left alone
 ---@field group boolean?           own process group; default true unless stdin is an inherited terminal
 ---@field detached boolean?        own session; outlives its scope
----@field format string?           "bytes", "lines", "nul", "json", "jsonl"
+---@field format string?           "bytes", "lines", "nul", "json", "jsonl", "csv"
 
 -- One checker for each option: given the value and the option's name, it raises or returns the value to use.
 

@@ -110,7 +110,7 @@ function Function:_collect()
     self:_wait()
   end)
   if not ok then scopes.shield(self._stop, self, "cancelled") end
-  local stdout, omitted = collector.captured(self.stdout, collector.text_flags(self._options))
+  local stdout, omitted = collector.captured(self.stdout, self._options)
   if self.stdout and not self.stdout:_status() then self.stdout:close() end
   local status = self.status
   local result = results.new {
@@ -118,7 +118,7 @@ function Function:_collect()
     argv = {}, command = self.command, cwd = core.cwd(), started_at = self.started_at, duration = self.duration,
     truncated = omitted > 0 or status.reason == "limit",
     omitted = omitted > 0 and { stdout = omitted, stderr = 0 } or nil,
-    error = self.error,
+    error = self.error, _options = self._options,
     bytes_in = self._reader and self._reader:_position(),
     bytes_out = self.stdout and select(3, self.stdout:_status()),
   }

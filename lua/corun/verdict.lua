@@ -63,7 +63,7 @@ end
 
 local function add_streams(run, result, collected)
   local last = collected[run._last]
-  result.stdout, result.omitted = last.stdout, last.omitted
+  result.stdout, result.omitted, result._options = last.stdout, last.omitted, last._options
   local held, seen = {}, {}
   for _, stage in pairs(collected) do
     for _, pid in ipairs(stage.held_by or {}) do

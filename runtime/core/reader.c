@@ -272,6 +272,7 @@ void reader_want(struct reader *r) {
 }
 
 void reader_take(struct reader *r, size_t size) {
+  if (size > buffer_size(&r->buffer)) size = buffer_size(&r->buffer);
   buffer_take(r->loop, &r->buffer, size);
   r->searched = r->searched > size ? r->searched - size : 0;
   update_watch(r);

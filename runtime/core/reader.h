@@ -92,7 +92,7 @@ ssize_t reader_splice(struct reader *r, int fd);
 void reader_hold(struct reader *r, bool on);
 void reader_want(struct reader *r);
 
-/* Takes bytes from the front of the buffer; `searched` moves along. */
+/* Takes bytes from the front of the buffer, as many as there are; `searched` moves along. */
 void reader_take(struct reader *r, size_t size);
 
 /* True where taking a part of what is buffered changes nothing for anybody: nobody waits for room. */

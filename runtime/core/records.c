@@ -98,7 +98,8 @@ size_t csv_scan(struct csv_scan *s, const char *data, size_t size, char separato
     if (csv_step(s, data, size, separator)) return s->at;
   }
   if (!at_end) return 0;
-  if (s->state == CSV_QUOTED) csv_fault(s, s->bad_at, "the stream ends inside of a quoted field");
+  s->cut = s->state == CSV_QUOTED;
+  if (s->cut) csv_fault(s, s->bad_at, "the stream ends inside of a quoted field");
   if (s->state == CSV_RETURN) csv_lone_return(s);
   return s->at;
 }
@@ -220,5 +221,6 @@ size_t json_scan(struct json_scan *s, const char *data, size_t size, bool at_end
   while (s->at < size) {
     if (json_step(s, data, size)) return s->at;
   }
+  s->cut = at_end && s->state > JSON_SCALAR;
   return at_end ? s->at : 0;
 }

@@ -17,6 +17,7 @@ struct csv_scan {
   unsigned char state; /* private */
   const char *bad;     /* what is wrong with the record, in words, or NULL */
   size_t bad_at;       /* and where; for an open quote where that is */
+  bool cut;            /* bad because the stream has ended in it */
 };
 
 /* The size of the record at the front of `data` with its line end, or 0 where more bytes are needed. An empty line is
@@ -41,6 +42,7 @@ struct json_scan {
   size_t at;           /* bytes seen of this document */
   size_t depth;        /* of open objects and arrays */
   unsigned char state; /* private */
+  bool cut;            /* the stream has ended in it */
 };
 
 /* The size of the document at the front of `data` with the white space before it, or 0 where more bytes are needed.

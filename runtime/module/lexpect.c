@@ -5,7 +5,6 @@
 #include "pattern.h"
 
 #define CLASS "corun.Search"
-#define KEEP 8 /* of lrecords.c's flags */
 
 /* Patterns and how far a Reader was searched for them. Lua keeps it with the Reader, so that a search that ran out of
  * time goes on where it stopped. */
@@ -14,6 +13,9 @@ struct lua_search {
   struct search *search;
   uint64_t from;   /* the Reader's position where the search began */
   unsigned serial; /* tells it from one that was at the same place before */
+  /* grep: where the line that may match begins (or the literal in it) whose end has not come, and how far the end was
+   * looked for, as positions in the stream; hit_end 0: nowhere */
+  uint64_t hit, hit_end;
 };
 
 static int f_search_gc(lua_State *L) {
@@ -73,17 +75,16 @@ static void push_captures(lua_State *L, const struct match *match, const char *d
 
 /* → before, match, index, captures; all up to the end of the match is taken. */
 static int push_match(lua_State *L, struct lua_search *s, struct lua_reader *r) {
-  const struct match *match = search_match(s->search);
-  const char *data = buffer_data(&r->core.buffer);
-  size_t end = match->end;
-  lua_pushlstring(L, data, match->start);
-  lua_pushlstring(L, data + match->start, end - match->start);
-  lua_pushinteger(L, match->index + 1);
-  push_captures(L, match, data);
+  struct match match = *search_match(s->search);
   search_restart(s->search);
   reading_end(r);
-  reader_take(&r->core, end);
+  push_front(L, r, match.end, 0);
   s->from = reader_position(&r->core);
+  const char *data = lua_tostring(L, -1);
+  lua_pushlstring(L, data, match.start);
+  lua_pushlstring(L, data + match.start, match.end - match.start);
+  lua_pushinteger(L, match.index + 1);
+  push_captures(L, &match, data);
   return 4;
 }
 
@@ -158,78 +159,94 @@ static int f_expect(lua_State *L) {
 /* --- grep; the stack holds: Reader, flags, limit, Search, what each match holds (nil: unknown), whether that is all
  * of the pattern --- */
 
-/* A line in the buffer: [start, end), its newline at end or the stream's end there. */
-struct line {
-  size_t start, end;
+/* What is buffered of the lines that are looked through. */
+struct lines {
+  const char *data;
+  size_t size;
+  size_t from;       /* the lines before do not match */
+  size_t start, end; /* of the line that may match; its newline is at end, or the stream's end */
 };
 
-/* The next line from `from` on that may match; false when none is whole, and then *from is behind all lines that
- * cannot. */
-static bool find_line(lua_State *L, struct lua_reader *r, size_t *from, struct line *line) {
-  const char *data = buffer_data(&r->core.buffer);
-  size_t size = buffer_size(&r->core.buffer), literal_size;
+/* The first place from l->from on that holds the literal, or l->size. Moves l->from to the beginning of its line. */
+static size_t find_literal(struct lua_reader *r, struct lines *l, const char *literal, size_t literal_size) {
+  size_t searched = r->core.searched > l->from ? r->core.searched : l->from;
+  const char *found = memmem(l->data + searched, l->size - searched, literal, literal_size);
+  size_t at = found ? (size_t)(found - l->data) : l->size;
+  const char *newline = memrchr(l->data + l->from, '\n', at - l->from);
+  if (newline) l->from = (size_t)(newline - l->data) + 1;
+  if (!found) r->core.searched = l->size >= literal_size ? l->size - literal_size + 1 : 0; /* it may have come in part */
+  return at;
+}
+
+/* The next line that may match. False when none is whole; then l->from is behind all lines that do not match. */
+static bool find_line(lua_State *L, struct lua_reader *r, struct lua_search *s, struct lines *l) {
+  size_t literal_size = 0;
   const char *literal = lua_tolstring(L, 5, &literal_size);
-  size_t searched = r->core.searched > *from ? r->core.searched : *from, at = *from;
-  if (literal) {
-    const char *found = memmem(data + searched, size - searched, literal, literal_size);
-    at = found ? (size_t)(found - data) : size;
-    const char *newline = memrchr(data + *from, '\n', at - *from);
-    if (newline) *from = (size_t)(newline - data) + 1;
-    if (!found) {
-      size_t tail = literal_size - 1; /* the literal may have come in part */
-      r->core.searched = size > tail ? size - tail : 0;
-      return false;
-    }
-    searched = at;
-  }
-  const char *newline = memchr(data + searched, '\n', size - searched);
-  if (!newline && (!r->core.eof || *from == size)) {
-    r->core.searched = literal ? at : size;
+  uint64_t position = reader_position(&r->core);
+  bool is_known = s->hit_end && s->hit >= position + l->from;
+  size_t at = is_known ? (size_t)(s->hit - position)
+                       : literal ? find_literal(r, l, literal, literal_size) : l->from;
+  if (at == l->size) return false;
+  size_t looked = is_known ? (size_t)(s->hit_end - position) : at;
+  const char *newline = memchr(l->data + looked, '\n', l->size - looked);
+  s->hit_end = 0;
+  if (!newline && (!r->core.eof || r->core.error)) {
+    s->hit = position + at;
+    s->hit_end = position + l->size;
     return false;
   }
-  *line = (struct line){*from, newline ? (size_t)(newline - data) : size};
+  l->start = l->from;
+  l->end = newline ? (size_t)(newline - l->data) : l->size;
   return true;
 }
 
-static int push_line(lua_State *L, struct lua_reader *r, struct line line) {
-  lua_Integer flags = lua_tointeger(L, 2);
-  const char *data = buffer_data(&r->core.buffer);
-  bool has_newline = line.end < buffer_size(&r->core.buffer);
-  size_t kept = line.end + (has_newline && (flags & KEEP));
-  if ((flags & TEXT_CRLF) && !(flags & KEEP) && has_newline && kept > line.start && data[kept - 1] == '\r') kept--;
-  push_text(L, data + line.start, kept - line.start, (int)(flags & KEEP ? flags & ~KEEP : flags & ~TEXT_CRLF));
-  reader_take(&r->core, line.end + has_newline);
-  return 1;
+/* Whether one of the lines in [from, to) is longer than the limit; *from is where it begins then. */
+static bool has_long_line(const char *data, size_t *from, size_t to, size_t limit) {
+  while (to - *from > limit) {
+    const char *newline = memchr(data + *from, '\n', to - *from);
+    size_t end = newline ? (size_t)(newline - data) : to;
+    if (end - *from > limit) return true;
+    *from = newline ? end + 1 : to;
+  }
+  return false;
+}
+
+static int push_line(lua_State *L, struct lua_reader *r, const struct lines *l) {
+  size_t end = l->end < l->size ? l->end + 1 : l->end;
+  return push_record(L, r, l->data + l->start, l->end - l->start, end - l->start, (int)lua_tointeger(L, 2), end);
 }
 
 static int try_grep(lua_State *L, struct lua_reader *r) {
-  size_t limit = (size_t)lua_tointeger(L, 3), from = 0;
+  size_t limit = (size_t)lua_tointeger(L, 3), passed = 0;
   struct lua_search *s = lua_touserdata(L, 4);
-  struct line line;
-  while (find_line(L, r, &from, &line)) {
-    const char *data = buffer_data(&r->core.buffer);
-    if (line.end - line.start > limit) break;
-    if (lua_toboolean(L, 6) || patterns_match(s->patterns, data + line.start, line.end - line.start))
-      return push_line(L, r, line);
-    from = line.end < buffer_size(&r->core.buffer) ? line.end + 1 : line.end;
+  struct lines l = {.data = buffer_data(&r->core.buffer), .size = buffer_size(&r->core.buffer)};
+  bool found = false, too_long = false;
+  while (!found && find_line(L, r, s, &l)) {
+    too_long = has_long_line(l.data, &passed, l.end, limit);
+    if (too_long) break;
+    found = lua_toboolean(L, 6) || patterns_match(s->patterns, l.data + l.start, l.end - l.start);
+    if (!found) passed = l.from = l.end < l.size ? l.end + 1 : l.end;
   }
-  if (from) reader_take(&r->core, from); /* lines that do not match */
-  size_t size = buffer_size(&r->core.buffer);
-  if (size > limit) return raise_limit(L, r, "a line", limit);
+  if (found) return push_line(L, r, &l);
+  too_long = too_long || has_long_line(l.data, &passed, l.size, limit);
+  passed = too_long ? passed : l.from;
+  if (passed) reader_take(&r->core, passed); /* lines that do not match */
+  if (too_long) return raise_limit(L, r, "a line", limit);
   if (!r->core.eof) {
-    if (size >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 1);
+    if (l.size - passed >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 1);
     return MORE;
   }
   if (r->core.error) return raise_stream_error(L, r);
-  reader_take(&r->core, size);
+  reader_take(&r->core, l.size - passed);
   lua_pushnil(L);
   return 1;
 }
 
 /* What `searched` is about is this search then; who searches for something else begins anew. */
-static void use_search(struct lua_reader *r, const struct lua_search *s) {
+static void use_search(struct lua_reader *r, struct lua_search *s) {
   if (r->separator_size == SIZE_MAX && !memcmp(r->separator, &s->serial, sizeof s->serial)) return;
   r->core.searched = 0;
+  s->hit_end = 0;
   r->separator_size = SIZE_MAX;
   memcpy(r->separator, &s->serial, sizeof s->serial);
 }
@@ -238,8 +255,9 @@ static int f_next_match(lua_State *L) {
   lua_settop(L, 0);
   for (int i = 2; i <= 7; i++) lua_pushvalue(L, lua_upvalueindex(i));
   struct lua_reader *r = lua_touserdata(L, 1);
+  reading_begin(L, runtime_of(L), r);
   use_search(r, lua_touserdata(L, 4));
-  return operate(L, r, try_grep);
+  return reading_go_on(L, try_grep);
 }
 
 /* reader:_grep(search, plain or nil, flags, limit) → the iterator over lines that match */
@@ -254,7 +272,7 @@ static int f_grep(lua_State *L) {
   lua_rotate(L, 2, -1); /* Reader, flags, limit, Search */
   if (literal) lua_pushlstring(L, literal, size);
   else lua_pushnil(L);
-  lua_pushboolean(L, is_plain && literal);
+  lua_pushboolean(L, is_plain && literal && !memchr(literal, '\n', size));
   lua_pushlightuserdata(L, runtime_of(L));
   lua_insert(L, 1);
   lua_pushcclosure(L, f_next_match, 7);

@@ -77,9 +77,11 @@ void reading_begin(lua_State *L, struct runtime *rt, struct lua_reader *r) {
   r->owner = rt->current;
 }
 
+int reading_go_on(lua_State *L, attempt try) { return operation_k(L, LUA_OK, (lua_KContext)try); }
+
 int operate(lua_State *L, struct lua_reader *r, attempt try) {
   reading_begin(L, runtime_of(L), r);
-  return operation_k(L, LUA_OK, (lua_KContext)try);
+  return reading_go_on(L, try);
 }
 
 int push_front(lua_State *L, struct lua_reader *r, size_t size, size_t cut) {

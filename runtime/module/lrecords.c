@@ -4,17 +4,35 @@
 
 #include "lstream.h"
 
-/* Flags of records, beside those of text.h. TEXT_CRLF is about the end of the record only. */
-enum { KEEP = 8, CLEAN = TEXT_UTF8 | TEXT_ANSI };
+enum { CLEAN = TEXT_UTF8 | TEXT_ANSI };
 
-void push_text(lua_State *L, const char *data, size_t size, int flags) {
-  if (!flags || text_is_clean(data, size, flags)) {
-    lua_pushlstring(L, data, size);
-    return;
-  }
+void clean_text(lua_State *L, int flags) {
+  size_t size;
+  const char *data = lua_tolstring(L, -1, &size);
+  if (!flags || text_is_clean(data, size, flags)) return;
   luaL_Buffer b;
   char *room = luaL_buffinitsize(L, &b, size * 3);
   luaL_pushresultsize(&b, text_clean(data, size, flags, room));
+  lua_remove(L, -2);
+}
+
+/* A record that may have to be cleaned: with its end, of which the CR may be part, and then without. */
+static void push_cleaned(lua_State *L, const char *data, size_t at, size_t size, int flags) {
+  bool is_line = size == at + 1 && data[at] == '\n';
+  lua_pushlstring(L, data, is_line || flags & RECORD_KEEP ? size : at);
+  clean_text(L, flags & (CLEAN | TEXT_CRLF));
+  if (!is_line || flags & RECORD_KEEP) return;
+  const char *line = lua_tolstring(L, -1, &size);
+  if (!size || line[size - 1] != '\n') return;
+  lua_pushlstring(L, line, size - 1);
+  lua_remove(L, -2);
+}
+
+int push_record(lua_State *L, struct lua_reader *r, const char *data, size_t at, size_t size, int flags, size_t taken) {
+  if (flags & (CLEAN | TEXT_CRLF)) push_cleaned(L, data, at, size, flags);
+  else lua_pushlstring(L, data, flags & RECORD_KEEP ? size : at);
+  reader_take(&r->core, taken);
+  return 1;
 }
 
 /* --- options: { keep, crlf, utf8, ansi, limit } --- */
@@ -50,7 +68,7 @@ static void push_options(lua_State *L, int index, const char *what, const char *
     int key = lua_gettop(L), value = key + 1;
     while (lua_next(L, index)) {
       const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tostring(L, key) : "";
-      if (!strcmp(name, "keep")) flags |= boolean_option(L, value, what, name) ? KEEP : 0;
+      if (!strcmp(name, "keep")) flags |= boolean_option(L, value, what, name) ? RECORD_KEEP : 0;
       else if (extra && !strcmp(name, extra)) flags |= boolean_option(L, value, what, name) ? extra_flag : 0;
       else if (!strcmp(name, "utf8")) flags |= word_option(L, value, what, name, "replace", TEXT_UTF8);
       else if (!strcmp(name, "ansi")) flags |= word_option(L, value, what, name, "strip", TEXT_ANSI);
@@ -76,24 +94,14 @@ static void use_separator(struct lua_reader *r, const char *sep, size_t size) {
   if (size <= SEPARATOR_KEPT) memcpy(r->separator, sep, size);
 }
 
-/* Pushes a record of `size` bytes, whose separator begins at `at`, and takes it. */
-static int push_record(lua_State *L, struct lua_reader *r, size_t at, size_t size, lua_Integer flags) {
-  const char *data = buffer_data(&r->core.buffer);
-  size_t kept = flags & KEEP ? size : at;
-  if ((flags & TEXT_CRLF) && !(flags & KEEP) && at < size && at && data[at - 1] == '\r') kept--;
-  if (!(flags & ~KEEP)) return push_front(L, r, size, size - kept);
-  push_text(L, data, kept, flags & (flags & KEEP ? CLEAN | TEXT_CRLF : CLEAN));
-  reader_take(&r->core, size);
-  return 1;
-}
-
 static int try_record(lua_State *L, struct lua_reader *r) {
-  lua_Integer flags = lua_tointeger(L, 2);
+  int flags = (int)lua_tointeger(L, 2);
   size_t limit = (size_t)lua_tointeger(L, 3), sep_size = 1;
   bool is_line = lua_isnil(L, 4);
   const char *sep = is_line ? "\n" : lua_tolstring(L, 4, &sep_size);
   size_t at = reader_find(&r->core, sep, sep_size);
-  if (at != SIZE_MAX && at <= limit) return push_record(L, r, at, at + sep_size, flags);
+  const char *data = buffer_data(&r->core.buffer);
+  if (at != SIZE_MAX && at <= limit) return push_record(L, r, data, at, at + sep_size, flags, at + sep_size);
   size_t size = buffer_size(&r->core.buffer);
   if (at != SIZE_MAX || size > limit + sep_size - 1) return raise_limit(L, r, is_line ? "a line" : "a record", limit);
   if (!r->core.eof) {
@@ -104,7 +112,7 @@ static int try_record(lua_State *L, struct lua_reader *r) {
   if (size > limit) return raise_limit(L, r, is_line ? "a line" : "a record", limit);
   if (r->core.error) return raise_stream_error(L, r);
   if (lua_toboolean(L, 5)) return raise_incomplete(L, r, "a separator");
-  if (size) return push_record(L, r, size, size, flags);
+  if (size) return push_record(L, r, data, size, size, flags, size);
   lua_pushnil(L);
   return 1;
 }
@@ -139,25 +147,23 @@ static struct lua_reader *prepare_record(lua_State *L, const char *what, bool ne
   return r;
 }
 
-static int f_read_line(lua_State *L) {
-  struct lua_reader *r = prepare_line(L, "read_line");
-  use_separator(r, "\n", 1);
-  return operate(L, r, try_record);
+/* Reads what the stack says, which try_record wants. */
+static int read_record(lua_State *L, struct lua_reader *r) {
+  size_t size = 1;
+  const char *sep = lua_isnil(L, 4) ? "\n" : lua_tolstring(L, 4, &size);
+  reading_begin(L, runtime_of(L), r);
+  use_separator(r, sep, size);
+  return reading_go_on(L, try_record);
 }
 
-static int f_read_until(lua_State *L) {
-  struct lua_reader *r = prepare_record(L, "read_until", true);
-  size_t size;
-  const char *sep = lua_tolstring(L, 4, &size);
-  use_separator(r, sep, size);
-  return operate(L, r, try_record);
-}
+static int f_read_line(lua_State *L) { return read_record(L, prepare_line(L, "read_line")); }
+static int f_read_until(lua_State *L) { return read_record(L, prepare_record(L, "read_until", true)); }
 
 /* reader:_try_line(options) → line | nil at the end | false when there is none yet */
 static int f_try_line(lua_State *L) {
   struct lua_reader *r = prepare_line(L, "lines");
-  use_separator(r, "\n", 1);
   reading_begin(L, runtime_of(L), r);
+  use_separator(r, "\n", 1);
   int results = try_record(L, r);
   r->owner = NULL;
   if (results != MORE) return results;
@@ -182,7 +188,7 @@ static void push_upvalues(lua_State *L, int count) {
 struct line_iterator {
   struct runtime *runtime;
   struct lua_reader *reader;
-  lua_Integer flags;
+  int flags;
   size_t limit;
 };
 
@@ -198,9 +204,9 @@ static inline bool push_line_at_once(lua_State *L, const struct line_iterator *i
   if (!newline) return false;
   size_t at = (size_t)(newline - data);
   if (at > it->limit) return false;
-  if (it->flags) return push_record(L, r, at, at + 1, it->flags);
+  if (it->flags) return push_record(L, r, data, at, at + 1, it->flags, at + 1);
   lua_pushlstring(L, data, at);
-  if (at + 1 < size && reader_has_slack(&r->core)) { /* reader_take, where nothing else depends on it */
+  if (at + 1 < size && buffer_size(b) == size && reader_has_slack(&r->core)) { /* reader_take, where nothing else depends on it */
     b->start += at + 1;
     r->core.searched = 0;
   } else {
@@ -211,26 +217,21 @@ static inline bool push_line_at_once(lua_State *L, const struct line_iterator *i
 
 static int f_next_line(lua_State *L) {
   if (push_line_at_once(L, lua_touserdata(L, lua_upvalueindex(7)))) return 1;
-  struct lua_reader *r = lua_touserdata(L, lua_upvalueindex(2));
   push_upvalues(L, 5);
-  use_separator(r, "\n", 1);
-  return operate(L, r, try_record);
+  return read_record(L, lua_touserdata(L, 1));
 }
 
+/* reader:lines(options); corun's own callers add the name that an error of the options shows. */
 static int f_lines(lua_State *L) {
-  struct lua_reader *r = prepare_line(L, "lines");
+  struct lua_reader *r = prepare_line(L, lua_isstring(L, 3) ? lua_tostring(L, 3) : "lines");
   struct line_iterator *it = lua_newuserdatauv(L, sizeof *it, 0);
-  *it = (struct line_iterator){runtime_of(L), r, lua_tointeger(L, 2), (size_t)lua_tointeger(L, 3)};
+  *it = (struct line_iterator){runtime_of(L), r, (int)lua_tointeger(L, 2), (size_t)lua_tointeger(L, 3)};
   return push_iterator(L, f_next_line);
 }
 
 static int f_next_record(lua_State *L) {
   push_upvalues(L, 5);
-  struct lua_reader *r = lua_touserdata(L, 1);
-  size_t size;
-  const char *sep = lua_tolstring(L, 4, &size);
-  use_separator(r, sep, size);
-  return operate(L, r, try_record);
+  return read_record(L, lua_touserdata(L, 1));
 }
 
 static int f_records(lua_State *L) {
@@ -347,7 +348,10 @@ static void push_field(lua_State *L, const struct csv_field *field) {
   luaL_pushresult(&b);
 }
 
-static void push_fields(lua_State *L, const char *record, size_t size, char separator) {
+/* Of the record that lies on top of the stack as a string. */
+static void push_fields(lua_State *L, char separator) {
+  size_t size;
+  const char *record = lua_tolstring(L, -1, &size);
   lua_newtable(L);
   struct csv_field field;
   size_t at = 0;
@@ -389,7 +393,10 @@ static int try_csv(lua_State *L, struct lua_reader *r) {
     const char *data = buffer_data(&r->core.buffer);
     size_t size = buffer_size(&r->core.buffer);
     size_t record = csv_scan(&c->scan, data, size, separator, r->core.eof && !r->core.error);
-    if ((record ? record : size) > limit) return raise_limit(L, r, "a record", limit);
+    if ((record ? record : size) > limit) {
+      c->scan = (struct csv_scan){0};
+      return raise_limit(L, r, "a record", limit);
+    }
     if (!record && !r->core.eof) {
       if (size >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 1);
       return MORE;
@@ -399,16 +406,17 @@ static int try_csv(lua_State *L, struct lua_reader *r) {
       lua_pushnil(L);
       return 1;
     }
-    bool is_empty = is_empty_line(data, record);
-    const char *bad = c->scan.bad;
-    if (!bad && !is_empty) push_fields(L, data, record, separator);
-    bool cut = bad && r->core.eof && record == size && data[record - 1] != '\n';
+    struct csv_scan scan = c->scan;
+    uint64_t offset = c->position;
+    bool is_empty = !scan.bad && is_empty_line(data, record);
+    if (!scan.bad && !is_empty) lua_pushlstring(L, data, record);
     next_csv(c, r, record);
-    if (is_empty && !bad) continue;
+    if (is_empty) continue;
     c->number++;
-    if (bad) return raise_record(L, r, cut ? "incomplete" : "io", bad, c->number, c->position - record);
+    if (scan.bad) return raise_record(L, r, scan.cut ? "incomplete" : "io", scan.bad, c->number, offset);
+    push_fields(L, separator);
     lua_pushinteger(L, c->number);
-    lua_pushinteger(L, (lua_Integer)(c->position - record));
+    lua_pushinteger(L, (lua_Integer)offset);
     return 3;
   }
 }
@@ -428,33 +436,41 @@ static int f_csv(lua_State *L) {
   return push_iterator(L, f_next_csv);
 }
 
-/* The stack holds: Reader, limit. → text of the next JSON document, its number, its offset; nil at the end. */
+/* The white space before a document is passed over, and taken. */
+static void begin_document(struct lua_reader *r) {
+  r->json = (struct json_scan){0};
+  reader_take(&r->core, json_blank(buffer_data(&r->core.buffer), buffer_size(&r->core.buffer)));
+  r->json_from = reader_position(&r->core);
+}
+
+/* The stack holds: Reader, limit. → text of the next JSON document, its number, its offset, whether the stream has ended
+ * in it; nil at the end. */
 static int try_document(lua_State *L, struct lua_reader *r) {
   size_t limit = (size_t)lua_tointeger(L, 2);
-  if (r->json_from != reader_position(&r->core)) {
-    r->json = (struct json_scan){0};
-    r->json_from = reader_position(&r->core);
-  }
+  if (!r->json.at || r->json_from != reader_position(&r->core)) begin_document(r);
   const char *data = buffer_data(&r->core.buffer);
   size_t size = buffer_size(&r->core.buffer);
   size_t document = json_scan(&r->json, data, size, r->core.eof && !r->core.error);
-  if ((document ? document : size) > limit) return raise_limit(L, r, "a document", limit);
+  struct json_scan scan = r->json;
+  if ((document ? document : size) > limit) {
+    r->json = (struct json_scan){0};
+    return raise_limit(L, r, "a document", limit);
+  }
   if (!document && !r->core.eof) {
     if (size >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 1);
     return MORE;
   }
-  if (!document && r->core.error) return raise_stream_error(L, r);
-  size_t blank = json_blank(data, document);
-  uint64_t offset = r->json_from + blank;
   r->json = (struct json_scan){0};
-  if (blank == document) lua_pushnil(L);
-  else lua_pushlstring(L, data + blank, document - blank);
-  reader_take(&r->core, document);
-  r->json_from = reader_position(&r->core);
-  if (blank == document) return 1;
+  if (!document && r->core.error) return raise_stream_error(L, r);
+  if (!document) {
+    lua_pushnil(L);
+    return 1;
+  }
+  push_front(L, r, document, 0);
   lua_pushinteger(L, ++r->documents);
-  lua_pushinteger(L, (lua_Integer)offset);
-  return 3;
+  lua_pushinteger(L, (lua_Integer)r->json_from);
+  lua_pushboolean(L, scan.cut);
+  return 4;
 }
 
 /* reader:_document(limit) */
@@ -466,9 +482,10 @@ static int f_document(lua_State *L) {
 
 /* core.clean(string, flags) → the string cleaned as these flags of text.h say */
 static int f_clean(lua_State *L) {
-  size_t size;
-  const char *data = luaL_checklstring(L, 1, &size);
-  push_text(L, data, size, (int)luaL_checkinteger(L, 2));
+  luaL_checkstring(L, 1);
+  int flags = (int)luaL_checkinteger(L, 2);
+  lua_settop(L, 1);
+  clean_text(L, flags);
   return 1;
 }
 

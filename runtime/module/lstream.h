@@ -49,8 +49,10 @@ struct lua_reader *check_lua_reader(lua_State *L);
 
 int operate(lua_State *L, struct lua_reader *r, attempt attempt);
 
-/* For operations that wait in their own way. */
+/* The two halves of operate: kind "busy" while another task reads; then the attempts. What an operation changes in the
+ * Reader it changes between the two. */
 void reading_begin(lua_State *L, struct runtime *rt, struct lua_reader *r);
+int reading_go_on(lua_State *L, attempt attempt);
 void reading_end(struct lua_reader *r);
 int raise_reader_closed(lua_State *L, struct lua_reader *r);
 
@@ -62,7 +64,8 @@ int raise_incomplete(lua_State *L, struct lua_reader *r, const char *expected);
 int raise_limit(lua_State *L, struct lua_reader *r, const char *what, size_t limit);
 
 /* Pushes `size` bytes from the front, less `cut` of them at the end, and takes them all. In this order: the push may
- * raise, and then nothing is lost. */
+ * raise, and then nothing is lost. Each push may run finalizers, which may read or close the Reader: what is made of
+ * several strings is made of one that was pushed before, never of the buffer. */
 int push_front(lua_State *L, struct lua_reader *r, size_t size, size_t cut);
 
 /* The descriptor that a number or an open Lua file (flushed) stands for. */
@@ -71,8 +74,15 @@ int check_descriptor(lua_State *L, int index);
 /* How many bytes of the stream were taken. */
 static inline uint64_t reader_position(const struct reader *r) { return r->total - buffer_size(&r->buffer); }
 
-/* Pushes a text cleaned as the TEXT_ flags say. */
-void push_text(lua_State *L, const char *data, size_t size, int flags);
+/* Replaces the string on top of the stack by the same cleaned as the TEXT_ flags say. */
+void clean_text(lua_State *L, int flags);
+
+/* Pushes a line or record of `size` bytes at `data` (in the buffer), whose separator begins at `at`, as the flags say,
+ * and takes `taken` bytes from the front. */
+int push_record(lua_State *L, struct lua_reader *r, const char *data, size_t at, size_t size, int flags, size_t taken);
+
+/* Flags of records, beside those of text.h. TEXT_CRLF is about the end of the record only. */
+enum { RECORD_KEEP = 8 };
 
 /* --- writing (lwriter.c) --- */
 
