@@ -9,9 +9,10 @@ local scopes = require "corun.scope"
 local M = {}
 
 M.LIMIT = 64 * 1024 * 1024
-local LINGER = 5
+M.LINGER = 5
 local LINGER_AFTER_STOP = 1
 local POLL = 0.05
+local STOP_POLL = 0.01
 
 local function earliest(a, b)
   if not a then return b end
@@ -156,7 +157,7 @@ local function ending_of(result)
   return result._failed and result._failed .. ": " .. ending or ending
 end
 
---- The Error for a bad end of a Process or a running Pipeline.
+--- The Error for a bad end of a Process, or of a running Pipeline with the process in it that decided.
 function M.error_of(process, result)
   local options, reason = process._options, result.reason
   local fields = { result = result, where = process._where ~= "" and process._where or nil }
@@ -198,9 +199,7 @@ local function stop_for(process, reason)
   if process._stopping or process._stopped_at then return end
   note_reason(process, reason)
   local pipeline = process._pipeline
-  if pipeline and reason ~= "cancelled" then
-    scopes.go_background(process._home, pipeline._stop_all, pipeline, reason, process, process._limit_stream)
-  end
+  if pipeline and reason ~= "cancelled" then pipeline:_begin_stop(reason, process) end
   process:_stop(process._stop_plan)
 end
 M.stop_for = stop_for
@@ -212,7 +211,7 @@ local function give_up_at(process)
   local linger = process._options.linger
   if linger == false then return nil end
   local _, ended = process._handle:times()
-  return math.max(ended, last_activity(process, readers_of(process))) + (linger or LINGER)
+  return math.max(ended, last_activity(process, readers_of(process))) + (linger or M.LINGER)
 end
 
 --- The Readers that are not at their end. One that went over its limit reads no further and counts as done.
@@ -254,10 +253,10 @@ local function wait_for_all(process, call)
     end
     local now, open = core.now(), unfinished(readers)
     local ended = handle:status()
-    if ended and #open == 0 then return open end
+    if ended and #open == 0 and not process._stopping then return open end
     local due
     if process._stopping then
-      due = now + POLL -- somebody else stops it; a plan that does not end it wakes nobody
+      due = now + STOP_POLL -- somebody else stops it; the end of a plan wakes nobody
     else
       if ended or process._stopped_at then
         due = give_up_at(process)
@@ -298,6 +297,7 @@ local function wait_for_copies(process, given_up)
 end
 
 local function finish(process, call, open)
+  process:_end_feeding()
   local held_by = #open > 0 and holders_of(open) or nil
   local result = make_result(process, call.check, held_by, #open > 0)
   for _, reader in ipairs(readers_of(process)) do

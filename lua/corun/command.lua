@@ -135,6 +135,9 @@ function Command:lines()
   local spec = specs.copy(self._spec)
   if spec.stderr == nil then spec.stderr = "inherit" end
   if spec.stdin == nil and spec.input == nil then spec.stdin = "null" end
+  if spec.stdout ~= nil and spec.stdout ~= "pipe" then
+    errors.argument("lines: option 'stdout': the output goes elsewhere")
+  end
   local process = processes.spawn(spec, scopes.current())
   local next_item = formats.iterate(spec.format or "lines", process.stdout, formats.text_options(spec))
   return function()

@@ -1,7 +1,6 @@
 --- The start of a Pipeline's stages: the pipes between them, and what goes through them.
 
 local core = require "corun.core"
-local errors = require "corun.error"
 local processes = require "corun.process"
 local scopes = require "corun.owning"
 local specs = require "corun.spec"
@@ -25,40 +24,61 @@ local function connect(stage, from, to)
   if to.writers then table.insert(to.writers, stage) end
 end
 
---- Moves what comes from one pipe to several outputs (Pipes and Writers), in the kernel.
-local function relay(run, source, ...)
-  local moving = core.relay(source, ...)
-  run._relays[#run._relays + 1] = moving
-  scopes.attend(function() moving:wait() end, function() moving:close() end)
-  return moving
+--- A task that serves the Pipeline, see scopes.attend; its end is waited for.
+local function attend(run, fn, finish, grace)
+  local attendant = scopes.attend(fn, finish, grace)
+  run._attendants[#run._attendants + 1] = attendant
+  return attendant
+end
+
+--- Moves what comes from one pipe to several outputs (Pipes and Writers), in the kernel. `first_decides`: it ends when
+--- nobody reads the first of them any more, else when nobody reads any.
+local function relay(run, first_decides, source, ...)
+  local moving = core.relay(first_decides, source, ...)
+  local attendant = attend(run, function() moving:wait() end, function() moving:close() end)
+  attendant.moves = function() return moving:total() end
+end
+
+--- Lines with a prefix, to our own stdout.
+local function prefix_tap(run, prefix)
+  local lines = new_pipe(run).pipe
+  local reader, bytes = lines:reader(), 0
+  local attendant = attend(run, function()
+    for line in reader:lines() do
+      stdio.stdout:write(prefix, line, "\n") -- one unbroken piece
+      bytes = bytes + #line
+    end
+    reader:close()
+  end)
+  attendant.moves = function() return bytes end
+  return lines
 end
 
 --- A tap on what a stage in the middle writes: to our own stdout, a Writer, a file.
 local function tap(run, to, wanted)
   local outer = new_pipe(run)
-  local output
   if type(wanted) == "string" then
-    local lines = new_pipe(run)
-    local reader = lines.pipe:reader()
-    scopes.attend(function()
-      for line in reader:lines() do stdio.stdout:write(wanted, line, "\n") end
-    end, function() reader:close() end)
-    output = lines.pipe
+    relay(run, true, outer.pipe, to.pipe, prefix_tap(run, wanted))
   else
-    output = wanted == true and stdio.stdout or (stdio.writer_for(wanted))
+    local output, is_ours = wanted == true and stdio.stdout, false
+    if not output then output, is_ours = stdio.writer_for(wanted) end
+    output:write() -- what was printed before comes before
+    output:drain()
+    relay(run, true, outer.pipe, to.pipe, output)
+    if is_ours then output:_abandon() end -- the relay has the file now
   end
-  if output == stdio.stdout then output:write() end -- what was printed before comes before
-  relay(run, outer.pipe, to.pipe, output)
   return { pipe = outer.pipe, writers = to.writers }
 end
 
 local function stage_options(run, node, from, to, is_last)
   local spec = specs.copy(node.spec)
+  if run._each.grace ~= nil then spec.stop = nil end
+  if run._each.stop ~= nil then spec.grace = nil end
   for name, value in pairs(run._each) do spec[name] = value end
   if from.pipe then spec.stdin = from.pipe:read_end()
   elseif from.value ~= nil then spec.stdin = from.value end
   spec.input = from.input
-  if spec.tee and not is_last and not run._each.tee then
+  if spec.tee and not is_last and run._each.tee == nil then
     to = tap(run, to, spec.tee)
     spec.tee = nil
   end
@@ -81,44 +101,44 @@ function launchers.command(run, node, from, to)
   return process
 end
 
-local function function_input(from)
+local function function_input(run, from)
   if from.pipe then return from.pipe:reader(), true end
-  if from.input ~= nil then
-    if type(from.input) == "string" then return core.string_reader(from.input), true end
-    local pipe = core.pipe()
-    local writer = pipe:writer()
-    scopes.attend(function()
-      local ok, e = pcall(writer.writelines, writer, from.input)
-      writer:write_eof()
-      if not ok and not errors.is_kind(e, "io") then error(e, 0) end
-      if ok then writer:wait_closed() end
-    end, function() writer:_abandon() end)
-    return pipe:reader(), true
-  end
-  if from.value == "pipe" then
-    local pipe = core.pipe()
-    return pipe:reader(), true, pipe:writer()
-  end
-  return stdio.reader_for(from.value)
+  if type(from.input) == "string" then return core.string_reader(from.input), true end
+  if from.input == nil and from.value ~= "pipe" then return stdio.reader_for(from.value) end
+  local pipe = core.pipe()
+  local writer = pipe:writer()
+  if from.input == nil then return pipe:reader(), true, writer end
+  attend(run, function()
+    processes.feed_writer(writer, from.input)
+    pcall(writer.wait_closed, writer) -- or nobody reads it any more
+  end, function() writer:_abandon() end, 0)
+  return pipe:reader(), true
 end
 
-local function function_output(to)
+local function function_output(run, to)
   if to.pipe then return to.pipe:writer(), true end
-  if to.value == "pipe" then
-    local pipe = core.pipe()
-    return pipe:writer(), true, pipe:reader()
-  end
-  return stdio.writer_for(to.value)
+  if to.value ~= "pipe" and type(to.value) ~= "function" then return stdio.writer_for(to.value) end
+  local pipe = core.pipe()
+  local reader = pipe:reader()
+  if to.value == "pipe" then return pipe:writer(), true, reader end
+  local attendant = attend(run, function()
+    for line in reader:lines() do to.value(line) end
+    reader:close()
+  end)
+  attendant.moves = function() return reader:_position() end
+  return pipe:writer(), true
 end
 
 local function launch_function(run, fn, from, to)
-  local reader, owns_reader, stdin = function_input(from)
-  local writer, owns_writer, stdout = function_output(to)
+  local reader, owns_reader, stdin = function_input(run, from)
+  local writer, owns_writer, stdout = function_output(run, to)
   local stage = stages.start(fn, {
     reader = reader, owns_reader = owns_reader, stdin = stdin,
     writer = writer, owns_writer = owns_writer, stdout = stdout,
   }, run._home, run._each, run._is_collected)
   stage._pipeline = run
+  local prefix = run._each.tee
+  if stdout and prefix then processes.tee(stage, stdout, stdio.stdout, prefix) end
   return stage
 end
 
@@ -148,7 +168,7 @@ function launchers.tee(run, node, from, to)
     inputs[i].writers = from.writers
     outputs[i] = inputs[i].pipe
   end
-  relay(run, from.pipe, table.unpack(outputs))
+  relay(run, false, from.pipe, table.unpack(outputs))
   for i, branch in ipairs(node.branches) do
     local own = branch:_last_spec().stdout
     if own == nil then own = run._branch_stdout end
@@ -202,6 +222,9 @@ local function input_of(pipeline, how)
   if options.input ~= nil then return { input = options.input, value = "pipe" } end
   return { value = first_of(options.stdin, how.stdin) }
 end
+
+--- Whether its stdin is fed by corun.
+function M.is_fed(pipeline) return input_of(pipeline, {}).input ~= nil end
 
 --- Starts all stages, left to right. Raises where one cannot start; what was started before is in `run` then.
 ---@param run corun.RunningPipeline

@@ -78,26 +78,36 @@ function scopes.go_background(around, fn, ...)
   return task, scope
 end
 
+---@class corun.Attendant  a task of corun's own that serves a scope
+local Attendant = {}
+Attendant.__index = Attendant
+
+--- False where it still works after `seconds`.
+function Attendant:wait(seconds) return self._task:_await(seconds) ~= false end
+
+--- Asks it to finish; after its grace it is given up.
+function Attendant:_end_of_scope()
+  if self._finish then self._finish() end
+  if self:wait(self._grace) then return end
+  self._scope:cancel("what it served has ended")
+  self._task:_await()
+end
+
 local ATTENDANT_GRACE = 1
 
---- A task of corun's own that serves the current scope: what it raises is an error of the scope. If it still runs when
---- the scope ends, `finish` is called; a second later it is given up.
-function scopes.attend(fn, finish)
+--- A task of corun's own that serves the current scope: what it raises is an error of the scope. If it still works when
+--- the scope ends, `finish` (if any) is called, and after `grace` seconds (default 1) it is given up.
+---@return corun.Attendant
+function scopes.attend(fn, finish, grace)
   local home = scopes.owning()
-  local attendant = {}
-  local task, own = scopes.go_background(home, function()
+  local attendant = setmetatable({ _finish = finish, _grace = grace or ATTENDANT_GRACE }, Attendant)
+  attendant._task, attendant._scope = scopes.go_background(home, function()
     local ok, e, traceback = errors.call(fn)
     home._processes[attendant] = nil
     if not ok and not scopes.is_cancellation(e) then scopes.fail(home, e, traceback) end
   end)
-  function attendant._end_of_scope()
-    finish()
-    if task:_await(ATTENDANT_GRACE) == false then
-      own:cancel("the scope has ended")
-      task:_await()
-    end
-  end
   home._processes[attendant] = true
+  return attendant
 end
 
 --- Calls fn when the scope ends, after its tasks have and before its processes are stopped; last first, shielded from

@@ -57,32 +57,64 @@ local function check_place(node, what, is_first, is_last)
       errors.argument("%s: option '%s': stdin is the pipe from the stage before", what, name)
     end
   end
-  if not is_last and spec.stdout ~= nil then
-    errors.argument("%s: option 'stdout': stdout is the pipe to the next stage", what)
-  end
-  if not is_last and spec.format ~= nil then
-    errors.argument("%s: option 'format': only the last stage's output is handed out", what)
-  end
-end
-
-local function add_options(into, from)
-  for name, value in pairs(from) do
-    if into[name] ~= nil then errors.argument("pipeline: option '%s' is set in two parts", name) end
-    into[name] = value
-  end
-end
-
-local function build(parts, what)
-  local chain, options = {}, {}
-  for i, part in ipairs(parts) do
-    if is_pipeline(part) then
-      table.move(part._chain, 1, #part._chain, #chain + 1, chain)
-      add_options(options, part._options)
-    else
-      chain[#chain + 1] = node_of(part, ("%s: stage %d"):format(what, i))
+  for _, name in ipairs { "stdout", "format" } do
+    if not is_last and spec[name] ~= nil then
+      errors.argument("%s: option '%s': its output is what the next stage reads", what, name)
     end
   end
-  for i, node in ipairs(chain) do check_place(node, ("%s: stage %d"):format(what, i), i == 1, i == #chain) end
+end
+
+local function check_places(chain, what, is_first, is_last)
+  for i, node in ipairs(chain) do
+    check_place(node, ("%s: stage %d"):format(what, i), is_first and i == 1, is_last and i == #chain)
+  end
+end
+
+--- The options of a Pipeline that may be those of its commands; of the others, those that only the first or last has.
+local of_commands = {
+  "cwd", "env", "clear_env", "limit", "overflow", "linger", "stop", "grace", "crlf", "utf8", "ansi",
+}
+local of_the_first = { stdin = true, input = true }
+local of_the_last = { stdout = true, format = true }
+
+--- Options of a part of a Pipeline become those of its commands; what is about its ends stays with the whole, where the
+--- ends are the same.
+local function absorb(part, what, options, is_first, is_last)
+  local rest = specs.copy(part._options)
+  local own = {}
+  for _, name in ipairs(of_commands) do own[name], rest[name] = rest[name], nil end
+  local chain = {}
+  for i, node in ipairs(part._chain) do
+    local spec = node.spec and specs.copy(node.spec)
+    if spec then
+      if own.grace ~= nil then spec.stop = nil end
+      if own.stop ~= nil then spec.grace = nil end
+      for name, value in pairs(own) do spec[name] = value end
+    end
+    chain[i] = { kind = node.kind, fn = node.fn, spec = spec, sources = node.sources, branches = node.branches }
+  end
+  for name, value in pairs(rest) do
+    if not (of_the_first[name] and is_first or of_the_last[name] and is_last) then
+      errors.argument("%s: option '%s' of a part: it can only be one of the whole", what, name)
+    end
+    options[name] = value
+  end
+  return chain
+end
+
+local function build(parts, what, count)
+  local chain, options = {}, {}
+  for i = 1, count do
+    local name = ("%s: stage %d"):format(what, i)
+    local part = parts[i]
+    if is_pipeline(part) then
+      local nodes = absorb(part, name, options, i == 1, i == count)
+      table.move(nodes, 1, #nodes, #chain + 1, chain)
+    else
+      chain[#chain + 1] = node_of(part, name)
+    end
+  end
+  check_places(chain, what, true, true)
   return make(chain, options)
 end
 
@@ -105,21 +137,25 @@ end
 ---@return corun.Pipeline
 function M.pipeline(parts)
   check_parts(parts, "pipeline")
-  return build(parts, "pipeline")
+  return build(parts, "pipeline", #parts)
 end
 
 --- The operator | of Commands and Pipelines.
-function M.join(a, b) return build({ a, b }, "pipeline") end
+function M.join(a, b) return build({ a, b }, "pipeline", 2) end
 Pipeline.__bor = M.join
 
-local function pipelines_of(parts, what)
+--- The parts of a merge or tee, as Pipelines without options of their own.
+local function pipelines_of(parts, what, is_first, is_last)
   check_parts(parts, what)
   local list = {}
-  for i, part in ipairs(parts) do
-    list[i] = is_pipeline(part) and part or build({ part }, ("%s: %d"):format(what, i))
-    if next(list[i]._options) then
-      errors.argument("%s: %d: a part cannot have options: set them on its commands or on the whole", what, i)
-    end
+  for i = 1, #parts do
+    local name = ("%s: %d"):format(what, i)
+    local part = is_pipeline(parts[i]) and parts[i] or build({ parts[i] }, name, 1)
+    local options = {}
+    list[i] = make(absorb(part, name, options, is_first, is_last), options)
+    check_places(list[i]._chain, name, is_first, is_last)
+    local option = next(options)
+    if option then errors.argument("%s: option '%s' of a part: it can only be one of its commands", name, option) end
   end
   return list
 end
@@ -132,12 +168,12 @@ end
 ---@param branches corun.Stage[]
 ---@return corun.Pipeline
 function M.tee(source, branches)
-  local list = pipelines_of(branches, "tee")
-  local from = is_pipeline(source) and source or build({ source }, "tee")
-  local chain = { table.unpack(from._chain) }
+  local list = pipelines_of(branches, "tee", false, true)
+  local options = {}
+  local chain = absorb(is_pipeline(source) and source or build({ source }, "tee", 1), "tee", options, true, false)
   chain[#chain + 1] = { kind = "tee", branches = list }
-  for i, node in ipairs(chain) do check_place(node, "tee: stage " .. i, i == 1, i == #chain) end
-  return make(chain, from._options)
+  check_places(chain, "tee", true, true)
+  return make(chain, options)
 end
 
 --- Fan-in: what all of them write, as it comes, line by line: no line is torn, a last one without newline gets one. As
@@ -145,7 +181,7 @@ end
 ---@param sources corun.Stage[]
 ---@return corun.Pipeline
 function M.merge(sources)
-  return make({ { kind = "merge", sources = pipelines_of(sources, "merge") } }, {})
+  return make({ { kind = "merge", sources = pipelines_of(sources, "merge", true, false) } }, {})
 end
 
 -- The specs at the ends: theirs may say what the Pipeline's stdin and stdout are.
@@ -182,6 +218,7 @@ function Pipeline:with(options)
     end
     merged[name] = value
   end
+  merged = specs.copy(merged)
   local probe = specs.copy(merged)
   probe[1] = "true"
   specs.check(probe, "with")
@@ -225,6 +262,9 @@ end
 --- unless `check` is false. Breaking out of the loop stops it. Yields.
 ---@return fun(): any
 function Pipeline:lines()
+  local stdout = self._options.stdout
+  if stdout == nil then stdout = self:_last_spec().stdout end
+  if stdout ~= nil and stdout ~= "pipe" then errors.argument("lines: option 'stdout': the output goes elsewhere") end
   local started = running.start(self, { stdin = "null", stdout = "pipe", stderr = "inherit", is_collected = true })
   local text_options = formats.text_options(self:_last_spec())
   for name, value in pairs(formats.text_options(self._options)) do text_options[name] = value end

@@ -166,7 +166,7 @@ local function read_lines_with(process, reader, fn)
 end
 
 --- Copies what comes to an output; in whole lines where others write there, too.
-local function tee(process, reader, output, prefix)
+function M.tee(process, reader, output, prefix)
   local copy = reader:_copy()
   local task, reading = scopes.go_background(process._home, function()
     if type(prefix) == "string" then
@@ -180,10 +180,10 @@ end
 
 local function start_tees(self, wanted)
   if wanted == true or type(wanted) == "string" then
-    if self.stdout then tee(self, self.stdout, stdio.stdout, wanted) end
-    if self.stderr then tee(self, self.stderr, stdio.stderr, wanted) end
+    if self.stdout then M.tee(self, self.stdout, stdio.stdout, wanted) end
+    if self.stderr then M.tee(self, self.stderr, stdio.stderr, wanted) end
   elseif wanted and self.stdout then
-    tee(self, self.stdout, (stdio.writer_for(wanted)))
+    M.tee(self, self.stdout, (stdio.writer_for(wanted)))
   end
 end
 
@@ -200,6 +200,21 @@ local function pump(process, reader)
   end)
 end
 
+--- Writes a string, or what an iterator gives, and EOF; until nobody reads it any more.
+function M.feed_writer(writer, input)
+  local ok, e = pcall(function()
+    if type(input) == "string" then writer:write(input) else writer:writelines(input) end
+  end)
+  writer:write_eof()
+  if not ok and not errors.is_kind(e, "io") then error(e, 0) end
+end
+
+--- What feeds its stdin is of no use any more.
+function Process:_end_feeding()
+  if self._feeding then self._feeding:_end_of_scope() end
+  self._feeding = nil
+end
+
 local small_input = 65536 -- goes into the pipe and the Writer's queue without waiting
 
 --- Feeds `input` to stdin, then EOF. A child that closes its stdin early has read what it wanted. `alone`: nobody else
@@ -214,17 +229,7 @@ local function feed(process, input, alone)
     if not ok and not errors.is_kind(e, "io") then error(e, 0) end
     return
   end
-  scopes.go_background(process._home, function()
-    local ok, e = pcall(function()
-      if type(input) == "string" then
-        writer:write(input)
-      else
-        for part in input do writer:write(part) end
-      end
-    end)
-    writer:write_eof()
-    if not ok and not errors.is_kind(e, "io") then scopes.fail(process._home, e) end
-  end)
+  process._feeding = scopes.attend(function() M.feed_writer(writer, input) end, nil, 0)
 end
 
 --- The time limits of a process that nobody collects.
@@ -446,6 +451,7 @@ function Process:_end_of_scope()
   if stop.is_alive(self) then stop.run(self, stop.with_kill(self._stop_plan)) end
   if self.status then self:_let_go() end
   self._home._processes[self] = nil
+  self:_end_feeding()
   end_readers(self)
   close_streams(self)
 end

@@ -5,6 +5,7 @@ local collector = require "corun.collect"
 local errors = require "corun.error"
 local launch = require "corun.launch"
 local scopes = require "corun.owning"
+local signals = require "corun.signals"
 local verdict = require "corun.verdict"
 
 local M = {}
@@ -38,7 +39,6 @@ end
 
 local function give_up(run)
   close_pipes(run)
-  for _, moving in ipairs(run._relays) do moving:close() end
   scopes.shield(function()
     for _, stage in ipairs(run:_all()) do
       if stage.kill then
@@ -48,6 +48,7 @@ local function give_up(run)
         stage:_stop("cancelled")
       end
     end
+    for _, attendant in ipairs(run._attendants) do attendant:_end_of_scope() end
   end)
 end
 
@@ -63,7 +64,8 @@ function M.start(pipeline, how)
   local options = pipeline._options
   local run = setmetatable({
     command = tostring(pipeline), stages = {}, _options = options, _home = scopes.owning(), _each = {}, _pipes = {},
-    _relays = {}, _joints = {}, _stderr = how.stderr, _branch_stdout = how.stdout, _is_collected = how.is_collected,
+    _attendants = {}, _joints = {}, _stops = {},
+    _stderr = how.stderr, _branch_stdout = how.stdout, _is_collected = how.is_collected,
     _where = core.where(errors.library_prefix), _began = core.now(),
   }, Running)
   for _, name in ipairs(each) do run._each[name] = options[name] end
@@ -75,6 +77,7 @@ function M.start(pipeline, how)
   end
   run._last = last
   run.stdin, run.stdout = run.stages[1].stdin, last.stdout
+  if run.stdin and how.is_collected and not launch.is_fed(pipeline) then run.stdin:write_eof() end -- nobody could write
   run:_watch_limits()
   return run
 end
@@ -119,10 +122,10 @@ local function wait_for_limits(run)
     local now = core.now()
     if now < due then
       core.sleep(due - now)
-    elseif has_ended(run) and now < math.max(due, last_activity(run)) + LATE then
+    elseif has_ended(run) and now < due + LATE then
       core.sleep(LATE / 5)
     else
-      return run:_stop_all(total <= idle and "timeout" or "idle")
+      return run:_begin_stop(total <= idle and "timeout" or "idle")
     end
   end
 end
@@ -133,31 +136,44 @@ function Running:_watch_limits()
   self._watch = scope
 end
 
---- Stops all stages, each by its plan, at the same time; the first cause is the one that is reported. `but`: a stage
---- that is being stopped already. Yields.
-function Running:_stop_all(reason, but, stream)
+--- Begins to stop all stages, each by its plan, at the same time; the first cause is the one that is reported.
+--- `culprit`: the stage that is the cause, and is being stopped already. Does not yield.
+function Running:_begin_stop(reason, culprit)
   if self._reason then return end
-  self._reason, self._limit_stream = reason, stream
-  local tasks = {}
+  self._reason, self._culprit = reason, culprit
   for _, stage in ipairs(self:_all()) do
-    if stage ~= but then
-      tasks[#tasks + 1] = scopes.go_background(self._home, function()
+    if stage ~= culprit and not stage.status then
+      self._stops[#self._stops + 1] = scopes.go_background(self._home, function()
         scopes.shield(function()
           if stage._handle then collector.stop_for(stage, reason) else stage:_stop(reason) end
         end)
       end)
     end
   end
-  for _, task in ipairs(tasks) do task:_await() end
 end
+
+-- Collecting
 
 local function finish(run, collected)
   run._is_over = true
   if run._watch then run._watch:cancel() end
-  for _, moving in ipairs(run._relays) do
-    if run._reason then moving:close() else moving:wait() end
-  end
+  for _, stop in ipairs(run._stops) do stop:_await() end
+  for _, attendant in ipairs(run._attendants) do attendant:_end_of_scope() end
   return verdict.compose(run, collected)
+end
+
+--- What taps and tees have taken goes out, while somebody takes it.
+local function wait_for_attendants(run)
+  local linger = run._options.linger
+  if linger == nil then linger = collector.LINGER end
+  for _, attendant in ipairs(run._attendants) do
+    if attendant.moves then
+      local before
+      repeat
+        before = attendant.moves()
+      until run._reason or attendant:wait(linger or nil) or attendant.moves() == before
+    end
+  end
 end
 
 --- Waits for the ends of all stages and their output; a cancellation stops them.
@@ -174,6 +190,7 @@ local function wait_for_stages(run, collected)
       end)
     end
   end)
+  wait_for_attendants(run)
 end
 
 local function is_complete(run, collected)
@@ -196,7 +213,10 @@ function M.collect(run, check)
   end
   if not result.ok and check then
     if stage.error ~= nil and not run._reason then errors.raise(stage.error, stage._traceback) end
-    error(collector.error_of(run, result), 0)
+    local culprit = run._culprit or run
+    error(collector.error_of({
+      _options = culprit._options, _limit_stream = culprit._limit_stream, _where = run._where,
+    }, result), 0)
   end
   return collector.apply_format({ _options = { format = run._format } }, result)
 end
@@ -207,9 +227,9 @@ end
 ---@param seconds number?  at most so long; then kind "timeout" is raised
 ---@return corun.Status  of the rightmost stage that failed, else of the last
 function Running:wait(seconds)
-  local deadline = seconds and core.now() + errors.check_seconds(seconds, "wait")
+  local deadline = seconds ~= nil and core.now() + errors.check_seconds(seconds, "wait")
   for _, stage in ipairs(self:_all()) do
-    local left = deadline and math.max(0, deadline - core.now())
+    local left = deadline and math.max(0, deadline - core.now()) or nil
     local ended
     if stage._handle then ended = stage._handle:wait(left) else ended = stage:_wait(left) end
     if not ended then
@@ -224,9 +244,9 @@ end
 ---@param signal string|integer
 ---@return boolean  false when all have ended
 function Running:signal(signal)
-  local reached = false
+  local number, reached = signals.number(signal, "signal"), false
   for _, stage in ipairs(self.stages) do
-    if stage._handle then reached = stage:signal(signal) or reached end
+    if stage._handle then reached = stage:signal(number) or reached end
   end
   return reached
 end
@@ -275,7 +295,7 @@ function Running:close()
       if stage.stdin then stage.stdin:_abandon() end
     end
   end)
-  for _, moving in ipairs(self._relays) do moving:close() end
+  for _, attendant in ipairs(self._attendants) do attendant:_end_of_scope() end
 end
 
 Running.__close = Running.close

@@ -34,21 +34,23 @@ end
 local function is_broken_pipe(e) return errors.is(e) and e.kind == "io" and e.code == "EPIPE" end
 M.is_broken_pipe = is_broken_pipe
 
---- Its streams are its own: what it has not read is not wanted, what it has written goes out before it has ended.
+--- Its streams are its own: what it has not read is not wanted, what it has written goes out before it has ended, also
+--- where it has failed.
 local function end_streams(self, ok, e, traceback)
   if self._owns_reader then self._reader:close() end
   if not self._owns_writer then return ok, e, traceback end
-  if not ok then
-    self._writer:write_eof()
-    return ok, e, traceback
-  end
-  return errors.call(self._writer.close, self._writer)
+  local closed, problem, origin = errors.call(self._writer.close, self._writer)
+  self._writer:_abandon()
+  if ok and not closed then return false, problem, origin end
+  return ok, e, traceback
 end
 
 local function body(self, fn, home)
-  local ok, e, traceback = errors.call(scopes.scope, function() fn(self._reader, self._writer) end)
+  local ok, e, traceback = errors.call(scopes.scope, function()
+    core.check() -- it may have been stopped before it began
+    fn(self._reader, self._writer)
+  end)
   ok, e, traceback = end_streams(self, ok, e, traceback)
-  if self._owns_writer then self._writer:_abandon() end
   self._ended = core.now()
   home._processes[self] = nil
   if not ok and not scopes.is_cancellation(e) then
@@ -69,6 +71,7 @@ function M.start(fn, streams, home, options, is_collected)
     started_at = core.time(), _started = core.now(), _options = options, _is_collected = is_collected,
     _reader = streams.reader, _writer = streams.writer, _owns_reader = streams.owns_reader,
     _owns_writer = streams.owns_writer, stdin = streams.stdin, stdout = streams.stdout, _feeds = {},
+    _home = home, _readers = {},
   }, Function)
   home._processes[self] = true
   self._task, self._scope = scopes.go_background(home, body, self, fn, home)
@@ -96,7 +99,11 @@ local function wait_for_output(self)
   reader:_capture(self._options.limit or collector.LIMIT, self._options.overflow or "error")
   while true do
     local ended, over = reader:_status()
-    if over then return self._pipeline:_stop_all("limit", nil, "stdout") end
+    if over then
+      self._limit_stream, self._reason = "stdout", "limit"
+      self._pipeline:_begin_stop("limit", self)
+      return self._scope:cancel("limit")
+    end
     if ended then return end
     core.wait_any(nil, reader)
   end
@@ -108,6 +115,7 @@ function Function:_collect()
   local ok, e = pcall(function()
     wait_for_output(self)
     self:_wait()
+    for _, reading in ipairs(self._readers) do reading.task:_await() end
   end)
   if not ok then scopes.shield(self._stop, self, "cancelled") end
   local stdout, omitted = collector.captured(self.stdout, self._options)

@@ -11,30 +11,60 @@ local function was_cut_off(stage)
   return status and (status.signal == "SIGPIPE" or status.code == 141) -- 141: what a shell makes of it
 end
 
---- Whether a stage counts as good: it ended well, or it was cut off by stages that ended well.
-local function is_good(stage)
-  local check, status = stage._options.check, stage.status
-  if not status or stage._reason then return false end
-  if not stage._is_joint and check == false or status.code == 0 then return true end
-  if type(check) == "table" then
-    for _, code in ipairs(check) do
-      if status.code == code then return true end
-    end
+local function holds(list, code)
+  for _, good in ipairs(list) do
+    if code == good then return true end
   end
-  if not was_cut_off(stage) or #stage._feeds == 0 then return stage._is_joint and was_cut_off(stage) end
-  for _, reader in ipairs(stage._feeds) do
-    if not is_good(reader) then return false end
-  end
-  return true
+  return false
 end
 
---- The stage that decides: the rightmost that has failed, else the last; and whether all is well.
+--- Whether its own end is a good one; `check` of the whole, where that is a list, counts for stages without one.
+local function has_ended_well(run, stage)
+  if stage._reason or not stage.status then return false end
+  local check = stage._options.check
+  if check == nil then check = run._options.check end
+  if type(check) == "table" then return holds(check, stage.status.code) end
+  return stage._options.check == false and not stage._is_joint or stage.status.code == 0
+end
+
+--- Whether a stage counts as good: it ended well, or it was cut off by stages that ended well.
+local function is_good(run, stage)
+  if has_ended_well(run, stage) then return true end
+  if stage._reason or not was_cut_off(stage) then return false end
+  if stage._is_joint then return true end
+  for _, reader in ipairs(stage._feeds) do
+    if not is_good(run, reader) then return false end
+  end
+  return #stage._feeds > 0
+end
+
+--- The rightmost stage that was stopped, and did not end by itself before that.
+local function stopped_stage(run)
+  local stopped
+  for i = #run.stages, 1, -1 do
+    local stage = run.stages[i]
+    if stage._reason and not (stage.status and stage.status.ok) then return stage, i end
+    if stage._reason and not stopped then stopped = i end
+  end
+  stopped = stopped or #run.stages
+  return run.stages[stopped], stopped
+end
+
+--- The stage that decides: what was the cause of a stop, or was stopped; else the rightmost that has failed, else the
+--- last. And whether all is well, and its number.
 local function decisive(run)
+  if run._reason then
+    for i, stage in ipairs(run.stages) do
+      if stage == run._culprit then return stage, false, i end
+    end
+    local stage, number = stopped_stage(run)
+    return stage, false, number
+  end
   for _, joint in ipairs(run._joints) do
-    if not is_good(joint) then return joint, false, nil end
+    if not is_good(run, joint) then return joint, false, nil end
   end
   for i = #run.stages, 1, -1 do
-    if not is_good(run.stages[i]) then return run.stages[i], false, i end
+    if not is_good(run, run.stages[i]) then return run.stages[i], false, i end
   end
   return run.stages[#run.stages], true, #run.stages
 end
@@ -82,9 +112,10 @@ function M.compose(run, collected)
   local list = {}
   for i, stage in ipairs(run.stages) do
     list[i] = collected[stage]
-    list[i].ok = is_good(stage)
+    list[i].ok = is_good(run, stage)
   end
   local stage, good, number = decisive(run)
+  local has_failed = not good and number and (stage == run._culprit or not run._reason)
   local own = collected[stage]
   local result = results.new {
     ok = good and not run._reason, code = own.code, signal = own.signal, status = own.status,
@@ -92,7 +123,7 @@ function M.compose(run, collected)
     cwd = own.cwd, started_at = run.stages[1].started_at, duration = core.now() - run._began,
     usage = total_usage(list), stopped = own.stopped, truncated = false, stages = list,
     _was_shown = own._was_shown,
-    _failed = not good and not run._reason and number and ("stage %d, %s"):format(number, own.command) or nil,
+    _failed = has_failed and ("stage %d, %s"):format(number, own.command) or nil,
   }
   add_streams(run, result, collected)
   return result, stage

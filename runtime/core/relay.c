@@ -109,6 +109,7 @@ static bool flush_all(struct relay *r, size_t *open) {
     holds = holds || r->outputs[i].held;
     *open += r->outputs[i].fd >= 0;
   }
+  if (r->first_decides && r->outputs[0].fd < 0) *open = 0;
   return holds;
 }
 
@@ -146,8 +147,8 @@ static void close_owned(struct owned *owned) {
   relay_close((struct relay *)((char *)owned - offsetof(struct relay, owned)));
 }
 
-int relay_open(struct relay *r, struct loop *loop, int source) {
-  *r = (struct relay){.loop = loop, .source = source};
+int relay_open(struct relay *r, struct loop *loop, int source, bool first_decides) {
+  *r = (struct relay){.loop = loop, .source = source, .first_decides = first_decides};
   waitq_init(&r->ended);
   loop_own(loop, &r->owned, close_owned);
   return 0;
@@ -192,7 +193,8 @@ void relay_close(struct relay *r) {
 
 #else
 
-int relay_open(struct relay *r, struct loop *loop, int source) {
+int relay_open(struct relay *r, struct loop *loop, int source, bool first_decides) {
+  (void)first_decides;
   *r = (struct relay){.loop = loop, .source = -1, .done = true};
   waitq_init(&r->ended);
   fd_close(&source);

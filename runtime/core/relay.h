@@ -39,13 +39,15 @@ struct relay {
   struct loop *loop;
   struct owned owned;
   int source;          /* -1 once it has ended */
+  bool first_decides;
   struct watch *watch;
   struct relay_output *outputs;
   size_t count;
 };
 
-/* UV_ENOTSUP where the system cannot do it. */
-int relay_open(struct relay *r, struct loop *loop, int source);
+/* UV_ENOTSUP where the system cannot do it. `first_decides`: the relay ends when nobody reads the first output any more,
+ * whoever reads the others. */
+int relay_open(struct relay *r, struct loop *loop, int source, bool first_decides);
 /* `polled`: false where writing to `fd` does not fail but block, or never blocks (a file). */
 int relay_add(struct relay *r, int fd, bool polled);
 int relay_start(struct relay *r);

@@ -112,21 +112,23 @@ static int take_output(lua_State *L, int index, bool *polled) {
   return p ? take_end(p, 1) : fd_duplicate(check_writer(L, index)->fd);
 }
 
-/* core.relay(source, ...) → a Relay from a Pipe to Pipes and Writers, at work */
+/* core.relay(first_decides, source, ...) → a Relay from a Pipe to Pipes and Writers, at work */
 static int f_relay(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  struct lua_pipe *source = check_pipe(L, 1);
+  struct lua_pipe *source = check_pipe(L, 2);
   int count = lua_gettop(L);
-  for (int i = 2; i <= count; i++)
-    if (!luaL_testudata(L, i, PIPE)) check_writer(L, i);
+  for (int i = 3; i <= count; i++) {
+    struct writer *w = luaL_testudata(L, i, PIPE) ? NULL : check_writer(L, i);
+    if (w && (w->fd < 0 || w->ending)) return raise_writer_closed(L, (struct lua_writer *)w);
+  }
   struct lua_relay *relay = lua_newuserdatauv(L, sizeof *relay, 0);
   memset(relay, 0, sizeof *relay);
   relay->core.done = true;
   relay->runtime = rt;
   waitq_init(&relay->core.ended);
   luaL_setmetatable(L, RELAY);
-  int err = relay_open(&relay->core, &rt->loop, take_end(source, 0));
-  for (int i = 2; i <= count && !err; i++) {
+  int err = relay_open(&relay->core, &rt->loop, take_end(source, 0), lua_toboolean(L, 1));
+  for (int i = 3; i <= count && !err; i++) {
     bool polled;
     int fd = take_output(L, i, &polled);
     err = fd < 0 ? fd : relay_add(&relay->core, fd, polled);
