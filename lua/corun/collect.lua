@@ -131,7 +131,7 @@ local function make_result(process, check, held_by, given_up)
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
     stopped = process._stopped, held_by = held_by, _was_shown = process._options.tee and true or nil,
     truncated = omitted_out + omitted_err > 0 or given_up or process._reason == "limit",
-    _options = process._options,
+    _options = process._options, bytes_out = process.stdout and select(3, process.stdout:_status()),
     omitted = omitted_out + omitted_err > 0 and { stdout = omitted_out, stderr = omitted_err } or nil,
   }
 end

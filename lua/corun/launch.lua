@@ -37,6 +37,7 @@ local function relay(run, first_decides, source, ...)
   local moving = core.relay(first_decides, source, ...)
   local attendant = attend(run, function() moving:wait() end, function() moving:close() end)
   attendant.moves = function() return moving:total() end
+  return moving
 end
 
 --- Lines with a prefix, to our own stdout.
@@ -56,18 +57,18 @@ end
 
 --- A tap on what a stage in the middle writes: to our own stdout, a Writer, a file.
 local function tap(run, to, wanted)
-  local outer = new_pipe(run)
+  local outer, moving = new_pipe(run), nil
   if type(wanted) == "string" then
-    relay(run, true, outer.pipe, to.pipe, prefix_tap(run, wanted))
+    moving = relay(run, true, outer.pipe, to.pipe, prefix_tap(run, wanted))
   else
     local output, is_ours = wanted == true and stdio.stdout, false
     if not output then output, is_ours = stdio.writer_for(wanted) end
     output:write() -- what was printed before comes before
     output:drain()
-    relay(run, true, outer.pipe, to.pipe, output)
+    moving = relay(run, true, outer.pipe, to.pipe, output)
     if is_ours then output:_abandon() end -- the relay has the file now
   end
-  return { pipe = outer.pipe, writers = to.writers }
+  return { pipe = outer.pipe, writers = to.writers, moving = moving }
 end
 
 local function stage_options(run, node, from, to, is_last)
@@ -93,7 +94,7 @@ local launchers = {}
 function launchers.command(run, node, from, to)
   local options, output = stage_options(run, node, from, to, not to.pipe)
   local process = processes.start_stage(options, run._home, run._is_collected)
-  process._feeds, process._pipeline = {}, run
+  process._feeds, process._pipeline, process._moving = {}, run, output.moving
   run.stages[#run.stages + 1] = process
   if from.pipe then from.pipe:close_read() end
   if output.pipe then output.pipe:close_write() end
@@ -168,7 +169,8 @@ function launchers.tee(run, node, from, to)
     inputs[i].writers = from.writers
     outputs[i] = inputs[i].pipe
   end
-  relay(run, false, from.pipe, table.unpack(outputs))
+  local moving = relay(run, false, from.pipe, table.unpack(outputs))
+  if #from.writers == 1 then from.writers[1]._moving = moving end
   for i, branch in ipairs(node.branches) do
     local own = branch:_last_spec().stdout
     if own == nil then own = run._branch_stdout end

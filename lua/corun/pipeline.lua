@@ -18,6 +18,7 @@ local M = {}
 ---returns, both are closed.
 ---@operator bor: corun.Pipeline
 local Pipeline = {}
+M.Pipeline = Pipeline
 Pipeline.__index = Pipeline
 Pipeline.__name = "corun.Pipeline"
 
@@ -248,7 +249,7 @@ function Pipeline:run() return (run(self)) end
 
 --- Runs it and returns its output without trailing newlines. Yields, raises as run.
 ---@return string  with a `format`: what that makes of it
-function Pipeline:capture() return results.output_of(run(self)) end
+function Pipeline:capture() return (results.output_of(run(self))) end
 
 --- Starts it in the current scope: with a pipe to the first stage's stdin, from the last one's stdout, and from each
 --- stderr, unless said otherwise.

@@ -53,6 +53,9 @@ end
 ---@field held_by integer[]?   pids that kept a pipe open after the exit
 ---@field truncated boolean    not all output is here: over `limit`, or given up while a pipe was held
 ---@field omitted { stdout: integer, stderr: integer }?  bytes that overflow = "truncate" left out between head and tail
+---@field bytes_in integer?   of a function stage: bytes it has read
+---@field bytes_out integer?  bytes it has written, where they came through corun: captured, tapped, or by a function
+---stage
 ---@field stages corun.Result[]?  of a Pipeline: of each stage
 local Result = {}
 Result.__index = Result

@@ -17,6 +17,7 @@ local M = {}
 ---@field stdout corun.Reader?  of the last stage
 ---@field status corun.Status?  nil while a stage runs
 local Running = {}
+M.Running = Running
 Running.__name = "corun.RunningPipeline"
 
 function Running.__index(self, name)

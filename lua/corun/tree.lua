@@ -4,7 +4,9 @@
 local core = require "corun.core"
 local errors = require "corun.error"
 local interrupt = require "corun.interrupt"
+local pipelines = require "corun.pipeline"
 local processes = require "corun.process"
+local running = require "corun.running"
 local scopes = require "corun.scope"
 local sync = require "corun.sync"
 
@@ -22,8 +24,8 @@ local function line_of(frame) return ("%s:%d"):format(frame.short_src, frame.cur
 local function public_names()
   local names = {}
   for _, class in ipairs { package.loaded["corun"] or {}, core.Reader.__index, core.Writer.methods,
-      core.Channel.__index, core.Task.methods, scopes.Scope, processes.Process, sync.Event, sync.Semaphore,
-      sync.Mutex } do
+      core.Channel.__index, core.Task.methods, scopes.Scope, processes.Process, pipelines.Pipeline, running.Running,
+      sync.Event, sync.Semaphore, sync.Mutex } do
     for name, value in pairs(class) do
       local is_public = type(name) == "string" and name:sub(1, 1) ~= "_"
       if is_public and type(value) == "function" then names[value] = names[value] or name end

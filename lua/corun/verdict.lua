@@ -113,6 +113,7 @@ function M.compose(run, collected)
   for i, stage in ipairs(run.stages) do
     list[i] = collected[stage]
     list[i].ok = is_good(run, stage)
+    if stage._moving then list[i].bytes_out = stage._moving:total() end
   end
   local stage, good, number = decisive(run)
   local has_failed = not good and number and (stage == run._culprit or not run._reason)
