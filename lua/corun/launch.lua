@@ -57,17 +57,18 @@ end
 
 --- A tap on what a stage in the middle writes: to our own stdout, a Writer, a file.
 local function tap(run, to, wanted)
-  local outer, moving = new_pipe(run), nil
+  local outer = new_pipe(run)
+  local output, is_ours
   if type(wanted) == "string" then
-    moving = relay(run, true, outer.pipe, to.pipe, prefix_tap(run, wanted))
+    output = prefix_tap(run, wanted)
   else
-    local output, is_ours = wanted == true and stdio.stdout, false
+    output = wanted == true and stdio.stdout
     if not output then output, is_ours = stdio.writer_for(wanted) end
     output:write() -- what was printed before comes before
     output:drain()
-    moving = relay(run, true, outer.pipe, to.pipe, output)
-    if is_ours then output:_abandon() end -- the relay has the file now
   end
+  local moving = relay(run, true, outer.pipe, to.pipe, output)
+  if is_ours then output:_abandon() end -- the relay has the file now
   return { pipe = outer.pipe, writers = to.writers, moving = moving }
 end
 

@@ -128,7 +128,7 @@ function Function:_collect()
     omitted = omitted > 0 and { stdout = omitted, stderr = 0 } or nil,
     error = self.error, _options = self._options,
     bytes_in = self._reader and self._reader:_position(),
-    bytes_out = self.stdout and select(3, self.stdout:_status()),
+    bytes_out = self._writer:_total(),
   }
   if ok then return result end
   if errors.is(e) then e.result = result end

@@ -38,7 +38,10 @@ static ssize_t write_some(struct writer *w, const struct iovec *parts, int count
   do n = writev(w->fd, parts, count);
   while (n < 0 && errno == EINTR);
   w->loop->writes++;
-  if (n >= 0) return n;
+  if (n >= 0) {
+    w->total += (uint64_t)n;
+    return n;
+  }
   if (errno == EAGAIN) return 0;
   int err = uv_translate_sys_error(errno);
   finish(w, err);
@@ -94,8 +97,9 @@ void writer_want(struct writer *w) {
   set_watch(w, true);
 }
 
-void writer_fail(struct writer *w, int error) {
-  if (w->fd >= 0) finish(w, error);
+void writer_note(struct writer *w, ssize_t written) {
+  if (written >= 0) w->total += (uint64_t)written;
+  else if (w->fd >= 0) finish(w, (int)written);
 }
 
 void writer_end(struct writer *w) {

@@ -27,6 +27,7 @@ struct writer {
   struct buffer queue;
   int fd;                /* -1 once closed */
   int error;             /* what ended it, or 0 */
+  uint64_t total;        /* bytes that the kernel has taken */
   bool ending;           /* writer_end was called: no more writes */
   struct waitq writable; /* woken when the descriptor takes bytes again and the queue is at low_water, or it is over */
   struct waitq drained;  /* woken each time the queue gets empty, and when it is over */
@@ -52,8 +53,8 @@ void writer_flush(struct writer *w);
 /* Asks for `writable` to be woken. */
 void writer_want(struct writer *w);
 
-/* Ends it with this error, which somebody met who has written to the descriptor by other means. */
-void writer_fail(struct writer *w, int error);
+/* What somebody has met who writes to the descriptor by other means: bytes that went, or the error that ends it. */
+void writer_note(struct writer *w, ssize_t written);
 
 /* No more writes: the descriptor closes (EOF for the child) as soon as the queue is out. */
 void writer_end(struct writer *w);

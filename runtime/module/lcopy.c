@@ -22,7 +22,7 @@ static bool has_room(int fd) {
 
 static enum progress splice_some(struct reader *r, struct writer *w, size_t *moved) {
   ssize_t n = buffer_size(&w->queue) ? UV_EAGAIN : reader_splice(r, w->fd);
-  if (n == UV_EPIPE) writer_fail(w, UV_EPIPE);
+  if (n == UV_EPIPE || n > 0) writer_note(w, n);
   if (n == UV_EAGAIN) return has_room(w->fd) && !buffer_size(&w->queue) ? NEEDS_BYTES : NEEDS_ROOM;
   if (n == UV_ENOTSUP) return reader_fill(r) == UV_EAGAIN ? NEEDS_BYTES : MOVED;
   if (n > 0) *moved += (size_t)n;

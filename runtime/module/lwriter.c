@@ -213,6 +213,12 @@ static int f_abandon(lua_State *L) {
   return 0;
 }
 
+/* writer:_total() → bytes that the kernel has taken */
+static int f_total(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)check_writer(L, 1)->total);
+  return 1;
+}
+
 static int f_is_closing(lua_State *L) {
   lua_pushboolean(L, check_writer(L, 1)->ending);
   return 1;
@@ -284,7 +290,7 @@ static const luaL_Reg methods[] = {{"write", f_write},         {"drain", f_drain
                                    {"close", f_close},         {"write_eof", f_write_eof},
                                    {"wait_closed", f_wait_closed}, {"is_closing", f_is_closing},
                                    {"_abandon", f_abandon},    {"_gather", f_gather},
-                                   {"_flush", f_flush},        {NULL, NULL}};
+                                   {"_flush", f_flush},        {"_total", f_total},  {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_abandon}, {"__close", f_abandon}, {"__tostring", f_tostring},
                                {"__newindex", f_newindex}, {NULL, NULL}};
 
