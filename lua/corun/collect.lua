@@ -131,7 +131,8 @@ local function make_result(process, check, held_by, given_up)
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
     stopped = process._stopped, held_by = held_by, _was_shown = process._options.tee and true or nil,
     truncated = omitted_out + omitted_err > 0 or given_up or process._reason == "limit",
-    _options = process._options, bytes_out = process.stdout and select(3, process.stdout:_status()),
+    _options = process._options, _captured = process.stdout,
+    bytes_out = process.stdout and select(3, process.stdout:_status()),
     omitted = omitted_out + omitted_err > 0 and { stdout = omitted_out, stderr = omitted_err } or nil,
   }
 end
@@ -296,6 +297,18 @@ local function wait_for_copies(process, given_up)
   for _, reading in ipairs(process._readers) do reading.task:_await() end
 end
 
+--- What has ended a stream before its end: reading it has failed, or storing what came.
+local function check_streams(process, result)
+  for _, name in ipairs { "stdout", "stderr" } do
+    local code = process[name] and select(6, process[name]:_status())
+    if code then
+      result.ok, result.truncated = false, true
+      error(errors.new("io", ("%s: its %s could not be captured: %s"):format(process.command, name, code),
+        { code = code, stream = name, result = result }), 0)
+    end
+  end
+end
+
 local function finish(process, call, open)
   process:_end_feeding()
   local held_by = #open > 0 and holders_of(open) or nil
@@ -303,6 +316,7 @@ local function finish(process, call, open)
   for _, reader in ipairs(readers_of(process)) do
     if not reader:_status() then reader:close() end
   end
+  check_streams(process, result)
   return result
 end
 

@@ -165,15 +165,21 @@ local function read_lines_with(process, reader, fn)
   process._readers[#process._readers + 1] = { task = task, scope = reading }
 end
 
---- Copies what comes to an output; in whole lines where others write there, too.
-function M.tee(process, reader, output, prefix)
+--- Copies what comes to an output, which is closed then if it is `ours`. An error of that is one of the scope.
+function M.tee(process, reader, output, prefix, ours)
   local copy = reader:_copy()
   local task, reading = scopes.go_background(process._home, function()
-    if type(prefix) == "string" then
-      for line in copy:lines() do output:write(prefix, line, "\n") end -- one unbroken piece
-    else
-      copy:_copy_to(output)
-    end
+    local ok, e = pcall(function()
+      if type(prefix) == "string" then
+        for line in copy:lines() do output:write(prefix, line, "\n") end -- one unbroken piece
+      else
+        copy:_copy_to(output)
+      end
+      if ours then output:close() end
+    end)
+    copy:close()
+    if ours then output:_abandon() end
+    if not ok and not scopes.is_cancellation(e) then scopes.fail(process._home, e) end
   end)
   process._readers[#process._readers + 1] = { task = task, scope = reading }
 end
@@ -183,7 +189,7 @@ local function start_tees(self, wanted)
     if self.stdout then M.tee(self, self.stdout, stdio.stdout, wanted) end
     if self.stderr then M.tee(self, self.stderr, stdio.stderr, wanted) end
   elseif wanted and self.stdout then
-    M.tee(self, self.stdout, (stdio.writer_for(wanted)))
+    M.tee(self, self.stdout, wanted, nil, self._owns_tee)
   end
 end
 
@@ -282,6 +288,18 @@ local function flush_shared(options, plan)
   end
 end
 
+--- The Writer on the file that `tee` names, before anything starts.
+local function open_tee(self, options, plan)
+  if type(options.tee) ~= "table" then return end
+  local ok, output = pcall(stdio.writer_for, options.tee)
+  if ok then
+    options.tee, self._owns_tee = output, true
+    return
+  end
+  error(errors.new("spawn", ("cannot start %s: %s"):format(shell.quote(plan.file), output.message),
+    { code = output.code, stage = "open", path = options.tee.file, argv = options.argv }), 0)
+end
+
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
@@ -291,6 +309,7 @@ local function start(self, options, defaults, scope)
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
   flush_shared(options, plan)
+  open_tee(self, options, plan)
   self.argv = options.argv
   self._options = options
   self._home = scope._home
@@ -301,6 +320,7 @@ local function start(self, options, defaults, scope)
   local handle, second, code, message, script, action = core.start(plan, self)
   if not handle then
     scopes.count_live(-1)
+    if self._owns_tee then options.tee:_abandon() end
     raise_failure(options.argv, plan, second, code, message, script, action)
   end
   self._handle = handle
@@ -571,7 +591,7 @@ end
 --- Feeds `input` to stdin, then EOF; reads both outputs to their ends (or until `linger` after the exit); waits for
 --- the end. Raises kind "timeout" after `seconds`, and then, as when it is cancelled, leaves the process alone: a
 --- second call goes on where this one stopped and gives the whole. `check` counts if the spec has it. Yields.
----@param input string|fun(): string?|nil
+---@param input string|fun(): string?|nil  or anything else that can be called, as a Stream or Channel
 ---@param seconds number?
 ---@return corun.Result
 function Process:communicate(input, seconds)
@@ -579,7 +599,7 @@ function Process:communicate(input, seconds)
   local deadline = deadline_of(seconds, "communicate")
   core.check()
   if input ~= nil then
-    if type(input) ~= "string" and type(input) ~= "function" then
+    if type(input) ~= "string" and not specs.is_callable(input) then
       errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))
     end
     feed(self, input)

@@ -38,8 +38,9 @@ local json_options = with_text_options { limit = a_size }
 ---@param options { limit: integer?, crlf: boolean?, utf8: "replace"?, ansi: "strip"? }?  limit: most bytes of a
 ---document, default 64 MiB; the others as for lines
 ---@return any
----Raises as read; kind "limit"; kind "io" for what is no JSON, "incomplete" where the stream ends in the middle, with
----`record` (which document) and `offset` (its first byte): it is taken, and the next call goes on behind it.
+---Raises as read (a cancelled one may have taken white space); kind "limit"; kind "io" for what is no JSON,
+---"incomplete" where the stream ends in the middle, with `record` (which document) and `offset` (its first byte): it is
+---taken, and the next call goes on behind it.
 function methods.json(reader, options)
   options = errors.check_options(options, json_options, "json")
   local text, number, offset, is_cut = reader:_document(options.limit or LIMIT)
@@ -206,11 +207,11 @@ local SETTLE = 0.05
 --- of time goes on where it stopped, when it is for the same patterns. Patterns are Lua's, without %b and back
 --- references; ^ is where the Reader stands, $ the end of the stream. Where more bytes could make a match longer, or
 --- complete one that begins earlier ("%d+" after "12"), it is taken as it stands once nothing has come for `settle`
---- seconds, or at the end. Yields.
+--- seconds, when the time is up, or at the end. Yields.
 ---@param patterns string|string[]
 ---@param options number|{ timeout: number?, plain: boolean?, settle: number?, limit: integer? }|nil  a number is the
----timeout. timeout: seconds, default none; plain: no magic characters; settle: default 0.05, math.huge: never; limit:
----most bytes to look through, default 64 MiB
+---timeout. timeout: seconds, default none; plain: no magic characters; settle: default 0.05, math.huge: never; limit: a
+---match ends within so many bytes, default 64 MiB
 ---@return corun.Match
 ---Raises kind "timeout" (`seconds`, `tail`: the last bytes seen; all stays in the Reader), "incomplete" at the end (all
 ---that was left in `partial`, taken), "limit" (all stays), and as read.
@@ -261,9 +262,8 @@ local file_options = {
   end,
   append = a_boolean,
   mode = function(value)
-    if math.type(value) ~= "integer" and not (type(value) == "string" and value:find("^[0-7]+$")) then
-      return "a number or octal digits as a string"
-    end
+    if type(value) == "string" then value = value:find("^[0-7]+$") and tonumber(value, 8) end
+    if math.type(value) ~= "integer" or value < 0 or value > 4095 then return "a number or octal digits as a string" end
   end,
 }
 
@@ -290,15 +290,17 @@ function methods.copy_to(reader, target, options)
   if type(target) ~= "table" then
     errors.argument("copy_to: a Writer or {file = path} expected, got %s", errors.show(target))
   end
+  reader:_check_free() -- before the file is emptied
   local file <close> = open_file(target, "copy_to")
   local bytes = reader:_copy_to(file, options.lines)
   file:close()
   return bytes
 end
 
---- All that is read from this Reader from now on is also written to the Writer, which stays open; the slower of the two
---- sets the pace. One tee at a time. It ends with the stream, when nobody reads the Writer's other end any more, or
---- with the current scope, which waits up to a second for what is still to be written. Does not yield.
+--- All that is read from this Reader from now on, what has come already included, is also written to the Writer, which
+--- stays open; the slower of the two sets the pace. One tee at a time. It ends with the stream, when nobody reads the
+--- Writer's other end any more, or with the current scope, which waits up to a second for what is still to be written.
+--- Does not yield.
 ---@param writer corun.Writer
 ---@return corun.Reader self
 ---An error of the Writer (not EPIPE) is one of the scope.

@@ -72,8 +72,8 @@ local function text_of(result)
   if type(out) == "string" then return out end
   if out == nil then return "" end
   if is_reader(out) then
-    local flags = formats.text_flags(result._options)
-    return flags and core.clean(out:read(), flags) or out:read()
+    local text, flags = result._captured:_spilled():read(), formats.text_flags(result._options)
+    return flags and core.clean(text, flags) or text
   end
   errors.argument("result: the output was taken apart by its format")
 end
@@ -92,7 +92,7 @@ end
 --- Iterates over the lines of stdout, without their newlines. Of a spilled stdout: over the file; yields.
 ---@return fun(): string?
 function Result:lines()
-  if is_reader(self.stdout) then return self.stdout:lines(formats.text_options(self._options)) end
+  if is_reader(self.stdout) then return self._captured:_spilled():lines(formats.text_options(self._options)) end
   local text = text_of(self)
   if text ~= "" and text:sub(-1) ~= "\n" then text = text .. "\n" end
   return text:gmatch("([^\n]*)\n")

@@ -234,13 +234,19 @@ local function further_fds(value, name)
   return value
 end
 
+--- Whether it can be called: a function, a Stream, a Channel.
+local function is_callable(value)
+  local meta = getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
 local function input(value, name)
-  local kind = type(value)
-  if kind ~= "string" and kind ~= "function" then
+  if type(value) ~= "string" and not is_callable(value) then
     argument("option '%s': a string or an iterator of strings expected, got %s", name, show(value))
   end
   return value
 end
+M.is_callable = is_callable
 
 local function natural(value, name)
   if math.type(value) ~= "integer" or value < 0 then

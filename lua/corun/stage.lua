@@ -126,7 +126,7 @@ function Function:_collect()
     argv = {}, command = self.command, cwd = core.cwd(), started_at = self.started_at, duration = self.duration,
     truncated = omitted > 0 or status.reason == "limit",
     omitted = omitted > 0 and { stdout = omitted, stderr = 0 } or nil,
-    error = self.error, _options = self._options,
+    error = self.error, _options = self._options, _captured = self.stdout,
     bytes_in = self._reader and self._reader:_position(),
     bytes_out = self._writer:_total(),
   }

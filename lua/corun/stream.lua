@@ -1,5 +1,5 @@
 --- Streams: iterators that can be composed. A Reader's adapters give them, over its lines; corun.stream makes one of
---- any iterator (reader:jsonl(), a channel, ipairs' values, …).
+--- any iterator (reader:jsonl(), a channel, string.gmatch, …).
 
 local core = require "corun.core"
 local errors = require "corun.error"
@@ -71,10 +71,13 @@ function Stream:take(n)
     errors.argument("take: a whole number, 0 or more, expected, got %s", errors.show(n))
   end
   local next_item, left = self._next, n
+  local function counted(...)
+    left = left - 1 -- what raises does not count
+    return ...
+  end
   return make(function()
     if left == 0 then return nil end
-    left = left - 1
-    return next_item()
+    return counted(next_item())
   end)
 end
 
@@ -84,14 +87,16 @@ end
 function Stream:batch(n)
   check_count(n, "batch")
   local next_item = self._next
+  local list = {} -- stays where the source raises: the next call goes on
   return make(function()
-    local list = {}
     while #list < n do
       local item = next_item()
       if item == nil then break end
       list[#list + 1] = item
     end
-    if #list > 0 then return list end
+    local full = list
+    list = {}
+    if #full > 0 then return full end
   end)
 end
 

@@ -93,7 +93,7 @@ end
 
 local function add_streams(run, result, collected)
   local last = collected[run._last]
-  result.stdout, result.omitted, result._options = last.stdout, last.omitted, last._options
+  for _, name in ipairs { "stdout", "omitted", "_options", "_captured" } do result[name] = last[name] end
   local held, seen = {}, {}
   for _, stage in pairs(collected) do
     for _, pid in ipairs(stage.held_by or {}) do

@@ -24,5 +24,5 @@ function methods.writelines(writer, iterator)
     errors.argument("writelines: an iterator or a list of strings expected, got %s", errors.show(iterator))
   end
   writer:_flush()
-  return writer
+  return writer:write() -- raises where it has ended
 end

@@ -57,9 +57,20 @@ int buffer_append(struct loop *loop, struct buffer *b, const char *data, size_t 
   return 0;
 }
 
+/* The rest of a burst does not keep the memory of the burst. */
+static void shrink(struct loop *loop, struct buffer *b) {
+  size_t size = buffer_size(b);
+  char *block = loop_block_take(loop, LOOP_BLOCK);
+  if (!block) return;
+  memcpy(block, b->block + b->start, size);
+  release(loop, b);
+  *b = (struct buffer){.block = block, .capacity = LOOP_BLOCK, .end = size};
+}
+
 void buffer_take(struct loop *loop, struct buffer *b, size_t size) {
   b->start += size;
   if (b->start == b->end && b->block) release(loop, b);
+  else if (b->capacity > LOOP_LARGE_BLOCK && buffer_size(b) <= LOOP_BLOCK / 2) shrink(loop, b);
 }
 
 void buffer_free(struct loop *loop, struct buffer *b) {

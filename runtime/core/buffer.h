@@ -1,7 +1,8 @@
 /* A byte queue in one piece of memory: bytes are added at the end and taken from the front.
  *
  * What is queued is always contiguous (buffer_data), so a line can be searched and handed out without a copy. There
- * is memory only while there are bytes: taking the last one gives the block back to the loop.
+ * is memory only while there are bytes: taking the last one gives the block back to the loop, and a few bytes that are
+ * left in a large block move to a small one.
  *
  * Ownership: embedded in a Reader or Writer; buffer_free when that closes. Pointers into it hold until the next
  * call that reserves or takes.

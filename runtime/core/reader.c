@@ -89,7 +89,10 @@ void reader_open_copy(struct reader *copy, struct reader *r) {
   waitq_init(&copy->readable);
   waitq_init(&copy->ended);
   loop_own(copy->loop, &copy->owned, close_owned);
-  if (r->eof) return;
+  size_t size = buffer_size(&r->buffer);
+  if (buffer_append(r->loop, &copy->buffer, buffer_data(&r->buffer), size)) finish(copy, UV_ENOMEM);
+  else copy->total = size;
+  if (copy->eof) return;
   copy->source = r;
   r->copy = copy;
 }
@@ -194,23 +197,25 @@ static void note_full_read(struct reader *r) {
 #endif
 }
 
-/* How much may be read before the mark that ends it; without one, or over it because somebody wants more: any number. */
-static size_t room_below_mark(const struct reader *r) {
-  size_t size = buffer_size(&r->buffer);
+/* How much may be read at once: no more than to the mark that ends it, if there is one and nobody wants more; and not
+ * all that a large buffer has room for, since others wait meanwhile. */
+static size_t most_to_read(const struct reader *r) {
+  size_t size = buffer_size(&r->buffer), left = r->high_water - size;
   bool has_mark = r->overflow == READER_FAIL || (r->overflow == READER_WAIT && !r->demand);
-  return has_mark && size < r->high_water ? r->high_water - size : SIZE_MAX;
+  return has_mark && size < r->high_water && left < READER_HIGH_WATER ? left : READER_HIGH_WATER;
 }
 
 ssize_t reader_fill(struct reader *r) {
   if (r->eof) return r->error ? r->error : 0;
   if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
-  size_t room_wanted = r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM, below = room_below_mark(r);
-  char *room = buffer_reserve(r->loop, &r->buffer, room_wanted < below ? room_wanted : below);
+  if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return UV_EAGAIN; /* reader_take wakes us */
+  size_t room_wanted = r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM, most = most_to_read(r);
+  char *room = buffer_reserve(r->loop, &r->buffer, room_wanted < most ? room_wanted : most);
   if (!room) {
     finish(r, UV_ENOMEM);
     return UV_ENOMEM;
   }
-  size_t most = buffer_room(&r->buffer) < below ? buffer_room(&r->buffer) : below;
+  if (most > buffer_room(&r->buffer)) most = buffer_room(&r->buffer);
   ssize_t n;
   do n = read(r->fd, room, most);
   while (n < 0 && errno == EINTR);
@@ -271,12 +276,18 @@ void reader_want(struct reader *r) {
   update_watch(r);
 }
 
+/* Nobody polls a file: who waits for room in its copy is woken here. */
+static void copy_has_room(struct reader *source) {
+  update_watch(source);
+  if (source->is_file) waitq_wake_all(&source->readable);
+}
+
 void reader_take(struct reader *r, size_t size) {
   if (size > buffer_size(&r->buffer)) size = buffer_size(&r->buffer);
   buffer_take(r->loop, &r->buffer, size);
   r->searched = r->searched > size ? r->searched - size : 0;
   update_watch(r);
-  if (r->source) update_watch(r->source);
+  if (r->source) copy_has_room(r->source);
 }
 
 void reader_demand(struct reader *r, size_t size) {
@@ -293,7 +304,7 @@ void reader_capture(struct reader *r, size_t limit, enum reader_overflow overflo
 }
 
 bool reader_is_over(const struct reader *r) {
-  return r->overflow == READER_SPILL && r->spilled + buffer_size(&r->buffer) > r->high_water;
+  return r->overflow == READER_SPILL && r->spill_fd >= 0 && r->spilled + buffer_size(&r->buffer) > r->high_water;
 }
 
 void reader_trim(struct reader *r) {
@@ -318,7 +329,7 @@ void reader_close(struct reader *r) {
   if (r->source) {
     struct reader *source = r->source;
     source->copy = r->source = NULL;
-    update_watch(source);
+    copy_has_room(source);
   }
   if (!r->eof) finish(r, 0);
   release_fd(r);

@@ -103,13 +103,14 @@ static int copy_k(lua_State *L, int status, lua_KContext ctx) {
       end_copy(rt, r, w);
       return raise_limit(L, r, "a line", LINE_LIMIT);
     }
-    if (progress == NEEDS_ROOM) { /* it stays ours: what began in the middle of a line goes on */
+    if (!missing) writing_end(rt, w); /* others may write between two pieces, but not in the middle of a line */
+    if (progress == NEEDS_ROOM) {
       writer_want(&w->core);
       task_park(rt, L, &w->core.writable, 0, ctx, copy_k);
-      continue;
-    }
-    if (!missing) writing_end(rt, w); /* others may write between two pieces */
-    if (progress == MOVED) {
+    } else if (progress == MOVED && task_is_cancelled(rt, L)) {
+      end_copy(rt, r, w);
+      return task_raise_wake(rt, L, WAKE_CANCEL);
+    } else if (progress == MOVED) {
       task_breathe(rt, L, ctx, copy_k);
     } else {
       reader_want(&r->core);

@@ -52,14 +52,16 @@ static int f_search(lua_State *L) {
 
 /* --- expect; the stack holds: Reader, Search, due, settle (nanoseconds), limit --- */
 
-static enum search_state search_on(struct lua_search *s, struct lua_reader *r) {
+/* Looks at what has come, up to `limit` bytes. */
+static enum search_state search_on(struct lua_search *s, struct lua_reader *r, size_t limit) {
   if (s->from != reader_position(&r->core)) { /* somebody has read meanwhile */
     search_restart(s->search);
     s->from = reader_position(&r->core);
   }
-  size_t seen = search_size(s->search), size = buffer_size(&r->core.buffer);
-  enum search_state state = search_feed(s->search, buffer_data(&r->core.buffer) + seen, size - seen);
-  return state != SEARCH_FOUND && r->core.eof && !r->core.error ? search_end(s->search) : state;
+  size_t seen = search_size(s->search), size = buffer_size(&r->core.buffer), end = size < limit ? size : limit;
+  enum search_state state = search_feed(s->search, buffer_data(&r->core.buffer) + seen, end > seen ? end - seen : 0);
+  if (state == SEARCH_UNDECIDED && (size > limit || (r->core.eof && r->core.error))) return SEARCH_FOUND;
+  return state != SEARCH_FOUND && size <= limit && r->core.eof && !r->core.error ? search_end(s->search) : state;
 }
 
 static void push_captures(lua_State *L, const struct match *match, const char *data) {
@@ -116,15 +118,15 @@ static int expect_k(lua_State *L, int status, lua_KContext ctx) {
       return task_raise_wake(rt, L, wake);
     }
     if (r->core.closed) return raise_reader_closed(L, r);
-    enum search_state state = search_on(s, r);
+    enum search_state state = search_on(s, r, limit);
     uint64_t now = loop_now(), settled = 0;
     if (state == SEARCH_UNDECIDED && lua_tointeger(L, 4) >= 0) /* as it stands, once nothing comes for a while */
       settled = r->core.active_at + (uint64_t)lua_tointeger(L, 4);
     if (state == SEARCH_FOUND || (settled && now >= settled && reader_fill(&r->core) == UV_EAGAIN))
       return push_match(L, s, r);
-    if (r->core.eof && state == SEARCH_NONE) return raise_incomplete(L, r, "a match");
     size_t size = buffer_size(&r->core.buffer);
-    if (size > limit) return raise_limit(L, r, "what comes before a match", limit);
+    if (size > limit) return raise_limit(L, r, "what comes before the end of a match", limit);
+    if (r->core.eof && state == SEARCH_NONE) return raise_incomplete(L, r, "a match");
     if (due && now >= due && (late || reader_fill(&r->core) == UV_EAGAIN))
       return state == SEARCH_NONE ? push_late(L, r) : push_match(L, s, r);
     late = due && now >= due; /* what has come in time is looked at, once */
@@ -132,8 +134,11 @@ static int expect_k(lua_State *L, int status, lua_KContext ctx) {
     if (size >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 1);
     if (runtime_may_read(rt)) {
       status = LUA_OK;
-      if (search_size(s->search) < buffer_size(&r->core.buffer) || reader_try(&r->core) != UV_EAGAIN) continue;
+      if (reader_try(&r->core) != UV_EAGAIN) continue;
       task_park(rt, L, &r->core.readable, earliest(due, settled), ctx, expect_k);
+    } else if (task_is_cancelled(rt, L)) {
+      reading_end(r);
+      return task_raise_wake(rt, L, WAKE_CANCEL);
     } else {
       task_breathe(rt, L, ctx, expect_k);
     }

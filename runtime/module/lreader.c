@@ -63,6 +63,9 @@ static int operation_k(lua_State *L, int status, lua_KContext ctx) {
       status = LUA_OK; /* it did not wait: why it was woken is over */
       if (reader_try(&r->core) != UV_EAGAIN) continue;
       task_park(rt, L, &r->core.readable, 0, ctx, operation_k);
+    } else if (task_is_cancelled(rt, L)) { /* a stream that never makes anybody wait */
+      reading_end(r);
+      return task_raise_wake(rt, L, WAKE_CANCEL);
     } else {
       task_breathe(rt, L, ctx, operation_k);
     }
@@ -293,6 +296,7 @@ static int f_spilled(lua_State *L) {
 /* reader:_copy() → a Reader that gets the same bytes from now on. */
 static int f_copy(lua_State *L) {
   struct reader *r = check_reader(L, 1);
+  if (r->closed) return raise_error(L, "closed", 0, "tee: the Reader is closed");
   if (r->copy) return raise_error(L, "busy", 0, "tee: the Reader has a copy already");
   reader_open_copy(push_reader(L, runtime_of(L)), r);
   lua_pushvalue(L, 1);
@@ -311,6 +315,15 @@ static int f_can_detach(lua_State *L) {
   struct reader *r = check_reader(L, 1);
   lua_pushboolean(L, r->fd >= 0 && !buffer_size(&r->buffer) && !r->copy && r->overflow == READER_WAIT);
   return 1;
+}
+
+/* reader:_check_free(): raises as a read would before it reads. */
+static int f_check_free(lua_State *L) {
+  struct lua_reader *r = check_lua_reader(L);
+  reading_begin(L, runtime_of(L), r);
+  if (r->core.closed) return raise_reader_closed(L, r);
+  reading_end(r);
+  return 0;
 }
 
 /* reader:_end_copy() */
@@ -399,7 +412,7 @@ static const luaL_Reg methods[] = {
     {"_capture", f_capture},    {"_status", f_status},            {"_captured", f_captured},
     {"_spilled", f_spilled},    {"_copy", f_copy},                {"_end_copy", f_end_copy},
     {"_fd", f_fd},              {"_can_detach", f_can_detach},    {"_is_closed", f_is_closed},
-    {"_position", f_position},  {NULL, NULL}};
+    {"_position", f_position},  {"_check_free", f_check_free},    {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {"__close", f_close}, {"__tostring", f_tostring}, {NULL, NULL}};
 
 void reader_register(lua_State *L, struct runtime *rt) {

@@ -365,6 +365,11 @@ static bool is_empty_line(const char *record, size_t size) {
   return *record == '\n' || (size == 2 && !memcmp(record, "\r\n", 2));
 }
 
+static size_t without_line_end(const char *record, size_t size) {
+  if (size && record[size - 1] == '\n') size--;
+  return size && record[size - 1] == '\r' ? size - 1 : size;
+}
+
 static void next_csv(struct csv_place *c, struct lua_reader *r, size_t size) {
   c->scan = (struct csv_scan){0};
   reader_take(&r->core, size);
@@ -393,12 +398,12 @@ static int try_csv(lua_State *L, struct lua_reader *r) {
     const char *data = buffer_data(&r->core.buffer);
     size_t size = buffer_size(&r->core.buffer);
     size_t record = csv_scan(&c->scan, data, size, separator, r->core.eof && !r->core.error);
-    if ((record ? record : size) > limit) {
+    if (record ? without_line_end(data, record) > limit : size > limit + 2) {
       c->scan = (struct csv_scan){0};
       return raise_limit(L, r, "a record", limit);
     }
     if (!record && !r->core.eof) {
-      if (size >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 1);
+      if (size >= READER_HIGH_WATER / 2 && !r->core.demand) reader_demand(&r->core, limit + 3);
       return MORE;
     }
     if (!record && r->core.error) return raise_stream_error(L, r);
