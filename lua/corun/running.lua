@@ -33,13 +33,9 @@ end
 
 -- Starting
 
---- The pipes that nobody has taken, where the start has failed.
-local function close_pipes(run)
-  for _, pipe in ipairs(run._pipes) do pipe:close() end
-end
-
+--- Where a stage cannot start, those before are killed, and the pipes that nobody has taken closed.
 local function give_up(run)
-  close_pipes(run)
+  for _, pipe in ipairs(run._pipes) do pipe:close() end
   scopes.shield(function()
     for _, stage in ipairs(run:_all()) do
       if stage.kill then
@@ -155,12 +151,12 @@ end
 
 -- Collecting
 
-local function finish(run, collected)
+--- What serves the stages has nothing to do any more; what stops them has to be done.
+local function end_service(run)
   run._is_over = true
   if run._watch then run._watch:cancel() end
   for _, stop in ipairs(run._stops) do stop:_await() end
   for _, attendant in ipairs(run._attendants) do attendant:_end_of_scope() end
-  return verdict.compose(run, collected)
 end
 
 --- What taps and tees have taken goes out, while somebody takes it.
@@ -206,8 +202,9 @@ end
 function M.collect(run, check)
   local collected = {}
   local ok, e = pcall(wait_for_stages, run, collected)
+  scopes.shield(end_service, run)
   if not ok and not is_complete(run, collected) then error(e, 0) end
-  local result, stage = scopes.shield(finish, run, collected)
+  local result, stage = verdict.compose(run, collected)
   if not ok and not (errors.is_kind(e, "cancelled") and result.ok) then -- a success stands
     if errors.is(e) then e.result = result end
     error(e, 0)
@@ -285,8 +282,7 @@ end
 --- cancellation. Yields.
 function Running:close()
   if self._closed then return end
-  self._closed, self._is_over = true, true
-  if self._watch then self._watch:cancel() end
+  self._closed = true
   end_all(self, function(stage)
     if stage._handle then
       stage:close()
@@ -296,7 +292,7 @@ function Running:close()
       if stage.stdin then stage.stdin:_abandon() end
     end
   end)
-  for _, attendant in ipairs(self._attendants) do attendant:_end_of_scope() end
+  scopes.shield(end_service, self)
 end
 
 Running.__close = Running.close
