@@ -11,7 +11,7 @@ local cat, yes = command("cat"), command("yes")
 local function outcome(parts)
   local result = corun.pipeline(parts):with({ check = false }):run()
   local oks = {}
-  for i, stage in ipairs(result.stages) do oks[i] = not not stage.ok end
+  for i, stage in ipairs(result.stages) do oks[i] = stage.ok end
   return { result.ok, oks }, result
 end
 

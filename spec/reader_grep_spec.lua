@@ -93,6 +93,13 @@ describe("Reader:grep", function()
     end
   end)
 
+  it("has no newline in what it searches: a pattern with one matches nothing", function()
+    for _, pattern in ipairs { "a\nb", "\n", "a\n", "\nb" } do
+      assert.same({}, grep_in("xa\nby\na\nb", pattern, { plain = true, keep = true }))
+      assert.same({}, grep_in("xa\nby\na\nb", pattern))
+    end
+  end)
+
   it("knows captures, positions, lazy items and frontiers", function()
     assert.same({ "key = 1" }, grep_in("key = 1\nkey == 1\n", "^(%w+)%s*=%s*()(%d-)$"))
     assert.same({ "THE (quick) fox" }, grep_in("THEE quick\nTHE (quick) fox\n", "%f[%a]THE%f[%A]"))
@@ -205,17 +212,20 @@ describe("Reader:grep's options", function()
     assert.same({ "bl\u{fffd}ue" }, grep_in(text, "\255", { utf8 = "replace" }))
   end)
 
-  it("limit raises for a longer line that matches, and leaves every byte", function()
-    for _, pattern in ipairs { "match", "m[a]tch" } do
-      start()
-      local reader = reader_of("a match\nno\nanother match\nmatch\n")
-      local next_line = reader:grep(pattern, { limit = 7 })
-      assert.equal("a match", next_line())
-      local e = raised.error("limit", function() next_line() end)
-      assert.matches("a line over the limit of 7 bytes", e.message)
-      assert.equal("another match", reader:grep(pattern)())
-      assert.equal("match", next_line())
-      assert.is_nil(next_line())
+  it("limit raises for a longer line, also one that does not match, however it comes, and leaves it", function()
+    for text in ("match\nno\nlong match\nmatch|match\nno\nlong no\nmatch"):gmatch("[^|]+") do
+      for cut = 1, #text - 1 do
+        start()
+        local next_line = echo.stdout:grep(cut % 2 == 0 and "match" or "m[a]tch", { limit = 5 })
+        local task = waiting.start(function() return next_line(), pcall(next_line) end)
+        send(text:sub(1, cut))
+        send(text:sub(cut + 1) .. "\n")
+        local first, _, e = task:await()
+        assert.same({ "match", "limit" }, { first, e.kind }, "cut behind byte " .. cut)
+        assert.matches("a line over the limit of 5 bytes", e.message)
+        assert.matches("^long", echo.stdout:read_line())
+        assert.equal("match", next_line())
+      end
     end
   end)
 end)

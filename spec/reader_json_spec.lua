@@ -190,10 +190,10 @@ describe("What is no JSON for Reader:json", function()
     assert.equal(3, reader:json())
   end)
 
-  it("is \"incomplete\" where the stream ends in the middle of an object or array", function()
-    for _, text in ipairs { "[1] [1,", '[1] {"a":', '[1] [[{"b": 1}]', "[1] {" } do
+  it("is \"incomplete\" where the stream ends in the middle of an object, array or string", function()
+    for _, rest in ipairs { "[1,", '{"a":', '[[{"b": 1}]', "{", '"', '"abc', '{"abc', '["a\\', '["a\\u00', "[tru" } do
       start()
-      local reader = reader_of(text)
+      local reader = reader_of("[1] " .. rest)
       assert.same({ 1 }, reader:json())
       local e = raised.error("incomplete", function() reader:json() end)
       assert.same({ 2, 4 }, { e.record, e.offset })
@@ -206,8 +206,11 @@ describe("Reader:json with a limit", function()
   before_each(start)
   after_each(stop)
 
-  it("gives a document of just that size", function()
-    assert.same({ 1, 2 }, reader_of("[1,2]"):json { limit = 5 })
+  it("gives a document of just that size, whatever white space there is around it", function()
+    local reader = reader_of("\n\n \t\r\n\n\n[1,2]\n\n\n\n\n\n\n[3]\n\n\n\n\n\n\n")
+    assert.same({ 1, 2 }, reader:json { limit = 5 })
+    assert.same({ 3 }, reader:json { limit = 5.0 })
+    assert.is_nil(reader:json { limit = 2 })
   end)
 
   it("raises \"limit\" for a longer one, which stays", function()
@@ -265,6 +268,22 @@ describe("Reader:jsonl", function()
     assert.same({ "\u{fffd}" }, list_of(reader_of('"\255"\n'):jsonl { utf8 = "replace" }))
     start()
     assert.same({ { 1 } }, list_of(reader_of("\27[1m[1]\27[0m\n"):jsonl { ansi = "strip" }))
+  end)
+
+  it("is as strict as json: no NUL, no number that JSON does not know", function()
+    for _, text in ipairs { '"a\0b"', "1\0", "NaN", "[Infinity]", "-Infinity", "nan", "0x10", "01", "[-01]", ".5" } do
+      start()
+      local reader = reader_of(text .. "\n" .. text .. " \n[1]")
+      raised.error("io", function() reader:jsonl()() end)
+      raised.error("io", function() reader:json() end)
+      assert.same({ 1 }, reader:json())
+    end
+  end)
+
+  it("refuses wrong options in its own name", function()
+    assert.equal("jsonl: a table of options expected, got 5", raised.argument(function() echo.stdout:jsonl(5) end))
+    assert.equal("jsonl: option 'limit': a number of bytes (0 or more) expected, got -1",
+      raised.argument(function() echo.stdout:jsonl { limit = -1 } end))
   end)
 
   it("loses nothing to a time limit in the middle of a line", function()

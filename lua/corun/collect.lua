@@ -294,7 +294,15 @@ end
 --- tee has copied all when run returns.
 local function wait_for_copies(process, given_up)
   for _, reader in ipairs(given_up) do reader:_end_copy() end
-  for _, reading in ipairs(process._readers) do reading.task:_await() end
+  for _, reading in ipairs(process._readers) do
+    local done
+    repeat
+      local due, reason = next_limit(process, true)
+      done = process._stopped_at or reading:wait(due and math.max(0, due - core.now()))
+      if not done then stop_for(process, reason) end
+    until done
+  end
+  if process._stopped_at then process:_end_readers() end
 end
 
 --- What has ended a stream before its end: reading it has failed, or storing what came.
@@ -328,6 +336,7 @@ local function cancelled(process, call, e)
     if not has_ended(process) then stop_for(process, "cancelled") end
     process._stopped_at = process._stopped_at or core.now() -- what others hold open is not waited for any more
     local result = finish(process, call, wait_for_all(process, {}))
+    process:_end_readers()
     if had_ended or result.ok then return result end
     e.result = result
     error(e, 0)

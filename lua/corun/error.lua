@@ -114,9 +114,12 @@ function M.show(value)
   return "a " .. kind
 end
 
+local SHOWN_MOST = 64 * 1024 -- bytes of stderr that are looked at
+
 local function last_lines(text, count)
   if type(text) ~= "string" then return {} end
   local lines = {}
+  if #text > SHOWN_MOST then text = text:sub(-SHOWN_MOST):gsub("^[^\n]*\n", "", 1) end
   for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
   return { table.unpack(lines, math.max(1, #lines - count + 1)) }
 end

@@ -97,9 +97,10 @@ local ATTENDANT_GRACE = 1
 
 --- A task of corun's own that serves the current scope: what it raises is an error of the scope. If it still works when
 --- the scope ends, `finish` (if any) is called, and after `grace` seconds (default 1) it is given up.
+---@param around corun.Scope?  instead of the current one
 ---@return corun.Attendant
-function scopes.attend(fn, finish, grace)
-  local home = scopes.owning()
+function scopes.attend(fn, finish, grace, around)
+  local home = (around or scopes.owning())._home
   local attendant = setmetatable({ _finish = finish, _grace = grace or ATTENDANT_GRACE }, Attendant)
   attendant._task, attendant._scope = scopes.go_background(home, function()
     local ok, e, traceback = errors.call(fn)

@@ -152,24 +152,31 @@ local function raise_failure(argv, plan, stage, code, message, script, action)
   error(errors.new(kind, what, { code = code, stage = stage, path = path, argv = argv }), 0)
 end
 
---- Calls fn with each line of the Reader, in a task of corun's own. Its error is one of the process's scope.
+--- A task that reads what a process writes; at the end of the scope it has a second from the process's end on. Its
+--- error is one of the process's scope.
+local function read_with(process, fn)
+  local function finish()
+    if process._handle then process._handle:wait() end
+  end
+  process._readers[#process._readers + 1] = scopes.attend(fn, finish, nil, process._home)
+end
+
+--- Calls fn with each line of the Reader.
 local function read_lines_with(process, reader, fn)
-  local scope = process._home
-  local task, reading = scopes.go_background(scope, function()
-    local ok, e = pcall(function()
+  read_with(process, function()
+    local ok, e, traceback = errors.call(function()
       for line in reader:lines(formats.text_options(process._options)) do fn(line) end
     end)
     reader:close()
-    if not ok and not scopes.is_cancellation(e) then scopes.fail(scope, e) end
+    if not ok then errors.raise(e, traceback) end
   end)
-  process._readers[#process._readers + 1] = { task = task, scope = reading }
 end
 
---- Copies what comes to an output, which is closed then if it is `ours`. An error of that is one of the scope.
+--- Copies what comes to an output, which is closed then if it is `ours`.
 function M.tee(process, reader, output, prefix, ours)
   local copy = reader:_copy()
-  local task, reading = scopes.go_background(process._home, function()
-    local ok, e = pcall(function()
+  read_with(process, function()
+    local ok, e, traceback = errors.call(function()
       if type(prefix) == "string" then
         for line in copy:lines() do output:write(prefix, line, "\n") end -- one unbroken piece
       else
@@ -179,9 +186,8 @@ function M.tee(process, reader, output, prefix, ours)
     end)
     copy:close()
     if ours then output:_abandon() end
-    if not ok and not scopes.is_cancellation(e) then scopes.fail(process._home, e) end
+    if not ok then errors.raise(e, traceback) end
   end)
-  process._readers[#process._readers + 1] = { task = task, scope = reading }
 end
 
 local function start_tees(self, wanted)
@@ -197,13 +203,12 @@ end
 local function pump(process, reader)
   local writer = process.stdin
   process.stdin = nil
-  scopes.go_background(process._home, function()
-    pcall(function()
-      for chunk in reader:chunks() do writer:write(chunk) end
-    end)
-    writer:write_eof()
+  process._feeding = scopes.attend(function()
+    pcall(reader._copy_to, reader, writer)
     reader:close()
-  end)
+    pcall(writer.close, writer) -- waits: what is queued goes with the Writer
+    writer:_abandon()
+  end, nil, 0, process._home)
 end
 
 --- Writes a string, or what an iterator gives, and EOF; until nobody reads it any more.
@@ -290,6 +295,9 @@ end
 
 --- The Writer on the file that `tee` names, before anything starts.
 local function open_tee(self, options, plan)
+  if getmetatable(options.tee) == core.Writer or type(options.tee) == "table" then
+    if options.stdout ~= "pipe" then errors.argument("option 'tee': stdout does not come through a pipe of ours") end
+  end
   if type(options.tee) ~= "table" then return end
   local ok, output = pcall(stdio.writer_for, options.tee)
   if ok then
@@ -415,7 +423,7 @@ end
 
 local function wait_for_readers(self, deadline)
   for _, reading in ipairs(self._readers) do
-    if reading.task:_await(left_of(deadline)) == false then return false end
+    if not reading:wait(left_of(deadline)) then return false end
   end
   return true
 end
@@ -456,14 +464,8 @@ local function close_streams(self)
 end
 
 --- Line functions and tees get a second to finish after the process was stopped, then they are given up.
-local function end_readers(self)
-  local deadline = core.now() + 1
-  for _, reading in ipairs(self._readers) do
-    if reading.task:_await(left_of(deadline)) == false then
-      reading.scope:cancel("the process was stopped")
-      reading.task:_await()
-    end
-  end
+function Process:_end_readers()
+  for _, reading in ipairs(self._readers) do reading:_end_of_scope() end
 end
 
 --- What the end of its scope does to it: stopped, reaped, streams closed.
@@ -472,7 +474,7 @@ function Process:_end_of_scope()
   if self.status then self:_let_go() end
   self._home._processes[self] = nil
   self:_end_feeding()
-  end_readers(self)
+  self:_end_readers()
   close_streams(self)
 end
 

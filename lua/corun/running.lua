@@ -6,6 +6,7 @@ local errors = require "corun.error"
 local launch = require "corun.launch"
 local scopes = require "corun.owning"
 local signals = require "corun.signals"
+local stop = require "corun.stop"
 local verdict = require "corun.verdict"
 
 local M = {}
@@ -36,6 +37,10 @@ end
 --- Where a stage cannot start, those before are killed, and the pipes that nobody has taken closed.
 local function give_up(run)
   for _, pipe in ipairs(run._pipes) do pipe:close() end
+  for _, stage in ipairs(run:_all()) do -- before anything lets them begin
+    if stage._scope then stage._scope:cancel("a stage could not start") end
+  end
+  for _, attendant in ipairs(run._attendants) do attendant._scope:cancel("a stage could not start") end
   scopes.shield(function()
     for _, stage in ipairs(run:_all()) do
       if stage.kill then
@@ -110,6 +115,17 @@ end
 
 local LATE = 0.05 -- what has ended in time may still be read that long after its last byte
 
+--- Waits until all stages have ended; false when it is not so at `due`.
+local function wait_for_ends(run, due)
+  for _, stage in ipairs(run:_all()) do
+    local left = math.max(0, due - core.now())
+    local ended
+    if stage._handle then ended = stage._handle:wait(left) else ended = stage:_wait(left) end
+    if not ended then return false end
+  end
+  return true
+end
+
 local function wait_for_limits(run)
   local options = run._options
   while not run._is_over do
@@ -118,7 +134,10 @@ local function wait_for_limits(run)
     local due = math.min(total, idle)
     local now = core.now()
     if now < due then
-      core.sleep(due - now)
+      if wait_for_ends(run, due) then
+        if not run._is_collected then return end -- its output is the script's affair
+        core.sleep(math.max(0, due - core.now()))
+      end
     elseif has_ended(run) and now < due + LATE then
       core.sleep(LATE / 5)
     else
@@ -133,13 +152,22 @@ function Running:_watch_limits()
   self._watch = scope
 end
 
+--- Whether something of a stage may still be at work: itself, its group, somebody who holds its pipes.
+local function is_unfinished(stage)
+  if not stage.status or stage._handle and stop.is_alive(stage) then return true end
+  for _, reader in ipairs { stage.stdout or false, stage.stderr or false } do
+    if reader and not reader:_status() then return true end
+  end
+  return false
+end
+
 --- Begins to stop all stages, each by its plan, at the same time; the first cause is the one that is reported.
 --- `culprit`: the stage that is the cause, and is being stopped already. Does not yield.
 function Running:_begin_stop(reason, culprit)
   if self._reason then return end
   self._reason, self._culprit = reason, culprit
   for _, stage in ipairs(self:_all()) do
-    if stage ~= culprit and not stage.status then
+    if stage ~= culprit and is_unfinished(stage) then
       self._stops[#self._stops + 1] = scopes.go_background(self._home, function()
         scopes.shield(function()
           if stage._handle then collector.stop_for(stage, reason) else stage:_stop(reason) end
@@ -155,7 +183,7 @@ end
 local function end_service(run)
   run._is_over = true
   if run._watch then run._watch:cancel() end
-  for _, stop in ipairs(run._stops) do stop:_await() end
+  for _, stopping in ipairs(run._stops) do stopping:_await() end
   for _, attendant in ipairs(run._attendants) do attendant:_end_of_scope() end
 end
 
@@ -249,14 +277,26 @@ function Running:signal(signal)
   return reached
 end
 
+--- Whether the current task is in that stage: then it cannot wait for its end.
+local function is_inside(stage)
+  local scope = core.scope()
+  while scope and scope ~= stage._scope do scope = scope._parent end
+  return scope ~= nil
+end
+
 local function end_all(self, end_stage)
+  local here
+  for _, stage in ipairs(self:_all()) do
+    if not stage._handle and is_inside(stage) then here = stage end
+  end
   scopes.shield(function()
     local tasks = {}
     for _, stage in ipairs(self:_all()) do
-      tasks[#tasks + 1] = scopes.go_background(self._home, end_stage, stage)
+      if stage ~= here then tasks[#tasks + 1] = scopes.go_background(self._home, end_stage, stage) end
     end
     for _, task in ipairs(tasks) do task:_await() end
   end)
+  if here then here._scope:cancel("the stage has ended its Pipeline") end
   return self.status
 end
 

@@ -115,7 +115,7 @@ function Function:_collect()
   local ok, e = pcall(function()
     wait_for_output(self)
     self:_wait()
-    for _, reading in ipairs(self._readers) do reading.task:_await() end
+    for _, reading in ipairs(self._readers) do reading:wait() end
   end)
   if not ok then scopes.shield(self._stop, self, "cancelled") end
   local stdout, omitted = collector.captured(self.stdout, self._options)

@@ -75,7 +75,7 @@ static int operation_k(lua_State *L, int status, lua_KContext ctx) {
 
 void reading_begin(lua_State *L, struct runtime *rt, struct lua_reader *r) {
   task_check(rt, L);
-  if (r->owner && r->owner != rt->current)
+  if (r->pushing || (r->owner && r->owner != rt->current))
     raise_error(L, "busy", 0, "read: another task is reading this Reader");
   r->owner = rt->current;
 }
@@ -88,7 +88,9 @@ int operate(lua_State *L, struct lua_reader *r, attempt try) {
 }
 
 int push_front(lua_State *L, struct lua_reader *r, size_t size, size_t cut) {
+  r->pushing = true;
   lua_pushlstring(L, buffer_data(&r->core.buffer), size - cut);
+  r->pushing = false;
   reader_take(&r->core, size);
   return 1;
 }

@@ -29,8 +29,10 @@ static void push_cleaned(lua_State *L, const char *data, size_t at, size_t size,
 }
 
 int push_record(lua_State *L, struct lua_reader *r, const char *data, size_t at, size_t size, int flags, size_t taken) {
+  r->pushing = true;
   if (flags & (CLEAN | TEXT_CRLF)) push_cleaned(L, data, at, size, flags);
   else lua_pushlstring(L, data, flags & RECORD_KEEP ? size : at);
+  r->pushing = false;
   reader_take(&r->core, taken);
   return 1;
 }
@@ -196,7 +198,7 @@ struct line_iterator {
 static inline bool push_line_at_once(lua_State *L, const struct line_iterator *it) {
   struct lua_reader *r = it->reader;
   const struct task *current = it->runtime->current;
-  if (r->owner || !current || current->cancelled || r->separator_size != 1 || *r->separator != '\n') return false;
+  if (r->owner || r->pushing || !current || current->cancelled || r->separator_size != 1 || *r->separator != '\n') return false;
   struct buffer *b = &r->core.buffer;
   const char *data = buffer_data(b);
   size_t size = buffer_size(b), searched = r->core.searched;
@@ -205,7 +207,9 @@ static inline bool push_line_at_once(lua_State *L, const struct line_iterator *i
   size_t at = (size_t)(newline - data);
   if (at > it->limit) return false;
   if (it->flags) return push_record(L, r, data, at, at + 1, it->flags, at + 1);
+  r->pushing = true;
   lua_pushlstring(L, data, at);
+  r->pushing = false;
   if (at + 1 < size && buffer_size(b) == size && reader_has_slack(&r->core)) { /* reader_take, where nothing else depends on it */
     b->start += at + 1;
     r->core.searched = 0;
@@ -414,7 +418,9 @@ static int try_csv(lua_State *L, struct lua_reader *r) {
     struct csv_scan scan = c->scan;
     uint64_t offset = c->position;
     bool is_empty = !scan.bad && is_empty_line(data, record);
+    r->pushing = true;
     if (!scan.bad && !is_empty) lua_pushlstring(L, data, record);
+    r->pushing = false;
     next_csv(c, r, record);
     if (is_empty) continue;
     c->number++;

@@ -23,6 +23,7 @@ struct lua_reader {
   struct reader core; /* first: a pointer to one is a pointer to the other */
   struct runtime *runtime;
   struct task *owner; /* the task in the middle of an operation, or NULL */
+  bool pushing;       /* what is taken is becoming a Lua string: finalizers may run, and must not read */
   char separator[SEPARATOR_KEPT]; /* what core.searched is about */
   size_t separator_size;
   struct json_scan json; /* of the document that comes next */

@@ -103,7 +103,7 @@ static void note_written(lua_State *L, lua_Integer bytes) {
 static int write_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   struct lua_writer *w = lua_touserdata(L, 1);
-  for (;; status = LUA_YIELD) {
+  for (bool has_breathed = false;; status = LUA_YIELD) {
     size_t gone = (size_t)lua_tointeger(L, -1), left;
     enum wake wake = task_wake_reason(rt, status);
     if (task_must_raise(rt, L, wake)) {
@@ -123,17 +123,25 @@ static int write_k(lua_State *L, int status, lua_KContext ctx) {
     left = all_left(L, gone);
     if (left && buffer_size(&w->core.queue) + left < w->core.high_water) {
       int err = queue_parts(L, w, gone);
-      writing_end(rt, w);
-      if (err) return raise_error(L, "io", err, "write: %s", uv_strerror(err));
+      if (err) {
+        writing_end(rt, w);
+        return raise_error(L, "io", err, "write: %s", uv_strerror(err));
+      }
+      gone += left;
       left = 0;
     }
-    if (!left) {
+    if (!left && (has_breathed || runtime_may_run(rt))) {
       writing_end(rt, w);
       lua_settop(L, 1);
       return 1;
     }
     lua_pop(L, 1);
     lua_pushinteger(L, (lua_Integer)gone);
+    if (!left) { /* all is out, but who never has to wait must not keep the others waiting */
+      task_breathe(rt, L, ctx, write_k);
+      has_breathed = true;
+      continue;
+    }
     writer_want(&w->core);
     task_park(rt, L, &w->core.writable, 0, ctx, write_k);
   }

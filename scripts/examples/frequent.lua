@@ -3,7 +3,7 @@
 ---
 ---   corun scripts/examples/frequent.lua [-n COUNT] [-m PATTERN] FILE…
 ---
---- With a Lua pattern, its first capture is counted (or all that matches, if it has none), in the lines where it matches.
+--- With a Lua pattern, its first capture is counted (or all that matches, if it has none), where it matches in a line.
 --- A name that ends in .gz goes through gzip.
 
 local corun = require "corun"
