@@ -68,7 +68,7 @@ struct reader {
 void reader_open(struct reader *r, struct loop *loop, int fd);
 int reader_start(struct reader *r);
 
-/* Opens `copy` on the bytes that are taken from `r` from now on; the slower of the two sets the pace. One copy at most. */
+/* Opens `copy` on the bytes that are taken from `r` from now on; the slower of the two sets the pace. One at most. */
 void reader_open_copy(struct reader *copy, struct reader *r);
 
 /* No more bytes for the copy: it is at its end. */

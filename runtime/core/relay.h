@@ -45,8 +45,8 @@ struct relay {
   size_t count;
 };
 
-/* UV_ENOTSUP where the system cannot do it. `first_decides`: the relay ends when nobody reads the first output any more,
- * whoever reads the others. */
+/* UV_ENOTSUP where the system cannot do it. `first_decides`: the relay ends when nobody reads the first output any
+ * more, whoever reads the others. */
 int relay_open(struct relay *r, struct loop *loop, int source, bool first_decides);
 /* `polled`: false where writing to `fd` does not fail but block, or never blocks (a file). */
 int relay_add(struct relay *r, int fd, bool polled);

@@ -179,7 +179,8 @@ static size_t find_literal(struct lua_reader *r, struct lines *l, const char *li
   size_t at = found ? (size_t)(found - l->data) : l->size;
   const char *newline = memrchr(l->data + l->from, '\n', at - l->from);
   if (newline) l->from = (size_t)(newline - l->data) + 1;
-  if (!found) r->core.searched = l->size >= literal_size ? l->size - literal_size + 1 : 0; /* it may have come in part */
+  /* Not all of it, where it may have come in part. */
+  if (!found) r->core.searched = l->size >= literal_size ? l->size - literal_size + 1 : 0;
   return at;
 }
 

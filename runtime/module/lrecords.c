@@ -194,11 +194,13 @@ struct line_iterator {
   size_t limit;
 };
 
-/* The hot path of corun: a line that is in the buffer costs a memchr and the string. False where it is not that easy. */
+/* The hot path of corun: a line that is in the buffer costs a memchr and the string. False where it is not that easy.
+ */
 static inline bool push_line_at_once(lua_State *L, const struct line_iterator *it) {
   struct lua_reader *r = it->reader;
   const struct task *current = it->runtime->current;
-  if (r->owner || r->pushing || !current || current->cancelled || r->separator_size != 1 || *r->separator != '\n') return false;
+  if (r->owner || r->pushing || !current || current->cancelled) return false;
+  if (r->separator_size != 1 || *r->separator != '\n') return false;
   struct buffer *b = &r->core.buffer;
   const char *data = buffer_data(b);
   size_t size = buffer_size(b), searched = r->core.searched;
@@ -210,7 +212,7 @@ static inline bool push_line_at_once(lua_State *L, const struct line_iterator *i
   r->pushing = true;
   lua_pushlstring(L, data, at);
   r->pushing = false;
-  if (at + 1 < size && buffer_size(b) == size && reader_has_slack(&r->core)) { /* reader_take, where nothing else depends on it */
+  if (at + 1 < size && buffer_size(b) == size && reader_has_slack(&r->core)) { /* all that reader_take would do */
     b->start += at + 1;
     r->core.searched = 0;
   } else {
@@ -382,7 +384,7 @@ static void next_csv(struct csv_place *c, struct lua_reader *r, size_t size) {
 
 #define BOM "\xEF\xBB\xBF"
 
-/* What spreadsheets write at the beginning of UTF-8 is no part of the first field. False where more bytes are needed. */
+/* What spreadsheets write before UTF-8 is no part of the first field. False where more bytes are needed. */
 static bool skip_bom(struct csv_place *c, struct lua_reader *r) {
   size_t size = buffer_size(&r->core.buffer);
   if (c->position || memcmp(buffer_data(&r->core.buffer), BOM, size < 3 ? size : 3)) return true;
@@ -454,8 +456,8 @@ static void begin_document(struct lua_reader *r) {
   r->json_from = reader_position(&r->core);
 }
 
-/* The stack holds: Reader, limit. → text of the next JSON document, its number, its offset, whether the stream has ended
- * in it; nil at the end. */
+/* The stack holds: Reader, limit. → text of the next JSON document, its number, its offset, whether the stream has
+ * ended in it; nil at the end. */
 static int try_document(lua_State *L, struct lua_reader *r) {
   size_t limit = (size_t)lua_tointeger(L, 2);
   if (!r->json.at || r->json_from != reader_position(&r->core)) begin_document(r);
