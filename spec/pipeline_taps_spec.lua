@@ -190,3 +190,28 @@ for _, host in ipairs(scripts.hosts) do
     end)
   end)
 end
+
+describe("The tee of a whole Pipeline", function()
+  it("copies what comes out at the end to a file or Writer, whatever the stages' taps", function()
+    local directory = support.directory()
+    local middle, file, other = directory .. "/middle", directory .. "/end", directory .. "/other"
+    local pipeline = corun.command { "seq", "2", tee = { file = middle } } | command("tac")
+    assert.equal("2\n1", pipeline:with({ tee = { file = file } }):capture())
+    assert.equal("1\n2\n", support.read_file(middle))
+    assert.equal("2\n1\n", support.read_file(file))
+    local sink <close> = corun.spawn { "cat", stdout = { file = other } }
+    assert.equal("2\n1", pipeline:with({ tee = sink.stdin }):capture())
+    sink:close_stdin()
+    sink:wait()
+    assert.equal("2\n1\n", support.read_file(other))
+  end)
+
+  it("does the same where a function comes last, and for the last branch of a tee", function()
+    local file = support.directory() .. "/end"
+    local copy = function(reader, writer) reader:copy_to(writer) end
+    assert.equal("1\n2", (command("seq", "2") | copy):with({ tee = { file = file } }):capture())
+    assert.equal("1\n2\n", support.read_file(file))
+    corun.tee({ "seq", "2" }, { { "wc", "-l" }, { "tac" } }):with({ tee = { file = file } }):run()
+    assert.equal("2\n1\n", support.read_file(file))
+  end)
+end)

@@ -77,10 +77,15 @@ local function stage_options(run, node, from, to, is_last)
   if run._each.grace ~= nil then spec.stop = nil end
   if run._each.stop ~= nil then spec.grace = nil end
   for name, value in pairs(run._each) do spec[name] = value end
+  local whole = run._options.tee
+  if type(whole) == "boolean" or type(whole) == "string" or whole ~= nil and to.is_end then
+    spec.tee = whole
+    is_last = is_last or whole
+  end
   if from.pipe then spec.stdin = from.pipe:read_end()
   elseif from.value ~= nil then spec.stdin = from.value end
   spec.input = from.input
-  if spec.tee and not is_last and run._each.tee == nil then
+  if spec.tee and not is_last then
     to = tap(run, to, spec.tee)
     spec.tee = nil
   end
@@ -139,8 +144,13 @@ local function launch_function(run, fn, from, to)
     writer = writer, owns_writer = owns_writer, stdout = stdout,
   }, run._home, run._each, run._is_collected)
   stage._pipeline = run
-  local prefix = run._each.tee
-  if stdout and prefix then processes.tee(stage, stdout, stdio.stdout, prefix) end
+  local tee = run._options.tee
+  if stdout and (tee == true or type(tee) == "string") then
+    processes.tee(stage, stdout, stdio.stdout, tee)
+  elseif stdout and tee and to.is_end then
+    local output, is_ours = stdio.writer_for(tee)
+    processes.tee(stage, stdout, output, nil, is_ours)
+  end
   return stage
 end
 
@@ -235,7 +245,7 @@ function M.is_fed(pipeline) return input_of(pipeline, {}).input ~= nil end
 ---@param how table  of running.start
 ---@return corun.Process|corun.FunctionStage last  whose output is the Pipeline's
 function M.launch(run, pipeline, how)
-  local to = { value = first_of(pipeline._options.stdout, pipeline:_last_spec().stdout, how.stdout) }
+  local to = { is_end = true, value = first_of(pipeline._options.stdout, pipeline:_last_spec().stdout, how.stdout) }
   return launch_chain(run, pipeline._chain, input_of(pipeline, how), to)
 end
 

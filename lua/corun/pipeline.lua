@@ -206,8 +206,9 @@ for _, name in ipairs { "input", "stdin", "stdout", "cwd", "env", "clear_env", "
 end
 
 --- The same Pipeline with options: `input` and `stdin` of the first stage; `stdout`, `format`, `crlf`, `utf8`, `ansi`
---- of what comes out at the end; `cwd`, `env`, `clear_env`, `limit`, `overflow`, `linger`, `stop`, `grace`, `tee` for
---- every stage; `timeout`, `idle_timeout` and `check` for the whole. They replace those of the stages.
+--- of what comes out at the end; `cwd`, `env`, `clear_env`, `limit`, `overflow`, `linger`, `stop`, `grace` for every
+--- stage; `tee = true` and a prefix for all that is captured, a Writer or file for what comes out at the end;
+--- `timeout`, `idle_timeout` and `check` for the whole. They replace those of the stages.
 ---@param options table
 ---@return corun.Pipeline
 function Pipeline:with(options)
@@ -242,8 +243,7 @@ end
 --- a function. What does not count is a stage that was cut off (SIGPIPE, which a shell reports as 141; EPIPE in a
 --- function) by later ones that have ended well. Yields.
 ---@return corun.Result  status, stderr and pid are those of the rightmost stage that failed, else of the last; `stages`
----has each
----one's own Result, with `bytes_in` and `bytes_out` where they are known
+---has each one's own Result, with `bytes_in` and `bytes_out` where they are known
 ---Raises as corun.run; what a function stage raises is raised again.
 function Pipeline:run() return (run(self)) end
 

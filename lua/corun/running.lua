@@ -56,7 +56,7 @@ end
 
 --- The options that are every stage's.
 local each = {
-  "cwd", "env", "clear_env", "limit", "overflow", "linger", "stop", "grace", "crlf", "utf8", "ansi", "tee",
+  "cwd", "env", "clear_env", "limit", "overflow", "linger", "stop", "grace", "crlf", "utf8", "ansi",
 }
 
 --- Starts a Pipeline, left to right; where a stage cannot start, those before are killed and those after never start.
@@ -115,10 +115,10 @@ end
 
 local LATE = 0.05 -- what has ended in time may still be read that long after its last byte
 
---- Waits until all stages have ended; false when it is not so at `due`.
+--- Waits until all stages have ended; false when it is not so at `due` (nil: never).
 local function wait_for_ends(run, due)
   for _, stage in ipairs(run:_all()) do
-    local left = math.max(0, due - core.now())
+    local left = due and math.max(0, due - core.now())
     local ended
     if stage._handle then ended = stage._handle:wait(left) else ended = stage:_wait(left) end
     if not ended then return false end
@@ -253,17 +253,10 @@ end
 ---@param seconds number?  at most so long; then kind "timeout" is raised
 ---@return corun.Status  of the rightmost stage that failed, else of the last
 function Running:wait(seconds)
-  local deadline = seconds ~= nil and core.now() + errors.check_seconds(seconds, "wait")
-  for _, stage in ipairs(self:_all()) do
-    local left = deadline and math.max(0, deadline - core.now()) or nil
-    local ended
-    if stage._handle then ended = stage._handle:wait(left) else ended = stage:_wait(left) end
-    if not ended then
-      error(errors.new("timeout", ("%s: still running after %g s"):format(self.command, seconds),
-        { seconds = seconds }), 0)
-    end
-  end
-  return self.status
+  local due
+  if seconds ~= nil then due = core.now() + errors.check_seconds(seconds, "wait") end
+  if wait_for_ends(self, due) then return self.status end
+  error(errors.new("timeout", ("%s: still running after %g s"):format(self.command, seconds), { seconds = seconds }), 0)
 end
 
 --- Sends a signal to each process of the Pipeline.
