@@ -1,32 +1,9 @@
 local corun = require "corun"
+local echo = require "spec.support.echo"
 local raised = require "spec.support.raised"
 local waiting = require "spec.support.waiting"
 
-local echo -- a cat that sends back what it gets, so that a spec decides what comes, and when
-
-local function arrived() return (select(3, echo.stdout:_status())) end
-
---- Has these bytes read into the Reader by one piece, and lets who waits for them look at them.
-local function send(bytes)
-  local before = arrived()
-  echo:write(bytes)
-  waiting.wait_until("the bytes have come", function() return arrived() >= before + #bytes end)
-  corun.sleep(0)
-end
-
-local function start()
-  if echo then echo:close() end
-  echo = corun.spawn { "cat", stderr = "null" }
-end
-local function stop() echo:close() end
-
---- The Reader of a stream that holds just these bytes and has ended.
-local function reader_of(bytes)
-  echo:write(bytes)
-  echo:close_stdin()
-  echo:wait_closed()
-  return echo.stdout
-end
+local send, start, stop, reader_of = echo.send, echo.start, echo.stop, echo.reader_of
 
 local function list_of(iterator)
   local list = {}

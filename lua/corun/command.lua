@@ -35,7 +35,6 @@ function M.run(spec)
   return (run_checked(specs.check(spec, "run")))
 end
 
-
 --- Runs a command and returns its stdout without trailing newlines, as $(…). Yields, raises as corun.run.
 ---@param spec corun.Spec
 ---@return string  with a `format`: what that makes of it

@@ -279,6 +279,12 @@ function M.check_options(options, known, what)
   return options
 end
 
+--- Whether it can be called: a function, a Stream, a Channel.
+function M.is_callable(value)
+  local meta = getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
 --- A check for check_options: a whole number of 1 or more, or math.huge.
 function M.count_option(expected)
   return function(value)

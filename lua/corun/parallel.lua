@@ -64,8 +64,7 @@ local map_options = {
 
 --- What is mapped, as an iterator; its first value is nil at the end.
 local function iterator_of(items)
-  local meta = getmetatable(items)
-  if type(items) == "function" or type(meta) == "table" and meta.__call then return items end
+  if errors.is_callable(items) then return items end
   if type(items) ~= "table" then
     errors.argument("map: a list or an iterator expected, got %s", errors.show(items))
   end

@@ -601,7 +601,7 @@ function Process:communicate(input, seconds)
   local deadline = deadline_of(seconds, "communicate")
   core.check()
   if input ~= nil then
-    if type(input) ~= "string" and not specs.is_callable(input) then
+    if type(input) ~= "string" and not errors.is_callable(input) then
       errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))
     end
     feed(self, input)

@@ -129,12 +129,11 @@ end
 
 --- An iterator over the records of CSV (RFC 4180): lists of fields, or, with a header, tables by its names; then the
 --- record's number and the offset of its first byte. Fields in quotes may hold separators, newlines and doubled quotes;
---- lines end with LF or CRLF; empty lines are passed over, and so is the mark that some
---- programs write before UTF-8. Yields.
+--- lines end with LF or CRLF; empty lines are passed over, and so is the mark that some programs write before UTF-8.
+--- Yields.
 ---@param options { separator: string?, header: boolean?, limit: integer?, crlf: boolean?, utf8: "replace"?, ansi:
----"strip"? }?  separator: default ","; header: the first
----record
----names the fields; limit: most bytes of a record, default 64 MiB
+---"strip"? }?  separator: default ","; header: the first record names the fields; limit: most bytes of a record,
+---default 64 MiB; the others as for lines, for each field
 ---@return fun(): table?, integer?, integer?
 ---Raises as read; kind "limit"; kind "io" for a bad record (a quote inside of a field without quotes, something between
 ---a closing quote and the separator, another number of fields than the header's), "incomplete" where the stream ends
@@ -240,9 +239,8 @@ local grep_options = with_text_options { plain = a_boolean, keep = a_boolean, li
 --- without %b and back references; ^ and $ are the ends of the line, without its newline. Yields.
 ---@param pattern string
 ---@param options { plain: boolean?, keep: boolean?, crlf: boolean?, utf8: "replace"?, ansi: "strip"?, limit: integer?
----}?  plain: a
----string without magic characters; the others as for lines (they are about the line that is given, not about the
----search)
+---}?  plain: a string without magic characters; the others as for lines (they are about the line that is given, not
+---about the search)
 ---@return fun(): string?
 ---Raises as lines, also for a line over the limit that does not match. What a cancelled one has passed over is taken.
 function methods.grep(reader, pattern, options)

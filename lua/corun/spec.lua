@@ -234,19 +234,12 @@ local function further_fds(value, name)
   return value
 end
 
---- Whether it can be called: a function, a Stream, a Channel.
-local function is_callable(value)
-  local meta = getmetatable(value)
-  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
-end
-
 local function input(value, name)
-  if type(value) ~= "string" and not is_callable(value) then
+  if type(value) ~= "string" and not errors.is_callable(value) then
     argument("option '%s': a string or an iterator of strings expected, got %s", name, show(value))
   end
   return value
 end
-M.is_callable = is_callable
 
 local function natural(value, name)
   if math.type(value) ~= "integer" or value < 0 then

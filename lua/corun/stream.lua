@@ -21,8 +21,7 @@ local function make(next_item) return setmetatable({ _next = next_item }, Stream
 ---@param iterator fun(): any, ...  nil as the first value is the end; anything that can be called
 ---@return corun.Stream
 function M.stream(iterator)
-  local meta = getmetatable(iterator)
-  if type(iterator) ~= "function" and not (type(meta) == "table" and meta.__call) then
+  if not errors.is_callable(iterator) then
     errors.argument("stream: an iterator expected, got %s", errors.show(iterator))
   end
   return make(function() return iterator() end)

@@ -11,8 +11,7 @@ local methods = core.Writer.methods
 ---@param iterator (fun(): string?)|string[]
 ---@return corun.Writer self
 function methods.writelines(writer, iterator)
-  local meta = getmetatable(iterator)
-  if type(iterator) == "function" or type(meta) == "table" and meta.__call then
+  if errors.is_callable(iterator) then
     for part in iterator do
       if not writer:_gather(part) then writer:write(part) end
     end

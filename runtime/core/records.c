@@ -104,7 +104,7 @@ size_t csv_scan(struct csv_scan *s, const char *data, size_t size, char separato
   return s->at;
 }
 
-static size_t without_line_end(const char *record, size_t size) {
+size_t csv_content(const char *record, size_t size) {
   if (size == 0 || record[size - 1] != '\n') return size;
   size--;
   return size > 0 && record[size - 1] == '\r' ? size - 1 : size;
@@ -126,7 +126,7 @@ static size_t quoted_field(const char *record, size_t at, size_t end, struct csv
 }
 
 bool csv_next(const char *record, size_t size, char separator, size_t *at, struct csv_field *field) {
-  size_t end = without_line_end(record, size), start = *at;
+  size_t end = csv_content(record, size), start = *at;
   if (start > end) return false;
   *field = (struct csv_field){.data = record + start};
   bool quoted = start < end && record[start] == '"';

@@ -26,6 +26,9 @@ struct csv_scan {
  * the separator) reaches to the end of its line, so that the next can be read. */
 size_t csv_scan(struct csv_scan *s, const char *data, size_t size, char separator, bool at_end);
 
+/* Its size without its line end. */
+size_t csv_content(const char *record, size_t size);
+
 struct csv_field {
   const char *data; /* without the quotes around it */
   size_t size;

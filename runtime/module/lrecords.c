@@ -367,15 +367,6 @@ static void push_fields(lua_State *L, char separator) {
   }
 }
 
-static bool is_empty_line(const char *record, size_t size) {
-  return *record == '\n' || (size == 2 && !memcmp(record, "\r\n", 2));
-}
-
-static size_t without_line_end(const char *record, size_t size) {
-  if (size && record[size - 1] == '\n') size--;
-  return size && record[size - 1] == '\r' ? size - 1 : size;
-}
-
 static void next_csv(struct csv_place *c, struct lua_reader *r, size_t size) {
   c->scan = (struct csv_scan){0};
   reader_take(&r->core, size);
@@ -404,7 +395,7 @@ static int try_csv(lua_State *L, struct lua_reader *r) {
     const char *data = buffer_data(&r->core.buffer);
     size_t size = buffer_size(&r->core.buffer);
     size_t record = csv_scan(&c->scan, data, size, separator, r->core.eof && !r->core.error);
-    if (record ? without_line_end(data, record) > limit : size > limit + 2) {
+    if (record ? csv_content(data, record) > limit : size > limit + 2) {
       c->scan = (struct csv_scan){0};
       return raise_limit(L, r, "a record", limit);
     }
@@ -419,7 +410,7 @@ static int try_csv(lua_State *L, struct lua_reader *r) {
     }
     struct csv_scan scan = c->scan;
     uint64_t offset = c->position;
-    bool is_empty = !scan.bad && is_empty_line(data, record);
+    bool is_empty = !scan.bad && csv_content(data, record) == 0;
     r->pushing = true;
     if (!scan.bad && !is_empty) lua_pushlstring(L, data, record);
     r->pushing = false;
