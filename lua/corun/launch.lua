@@ -1,6 +1,7 @@
 --- The start of a Pipeline's stages: the pipes between them, and what goes through them.
 
 local core = require "corun.core"
+local attaching = require "corun.attach"
 local processes = require "corun.process"
 local scopes = require "corun.owning"
 local specs = require "corun.spec"
@@ -116,7 +117,7 @@ local function function_input(run, from)
   local writer = pipe:writer()
   if from.input == nil then return pipe:reader(), true, writer end
   attend(run, function()
-    processes.feed_writer(writer, from.input)
+    attaching.feed_writer(writer, from.input)
     pcall(writer.wait_closed, writer) -- or nobody reads it any more
   end, function() writer:_abandon() end, 0)
   return pipe:reader(), true
@@ -146,10 +147,10 @@ local function launch_function(run, fn, from, to)
   stage._pipeline = run
   local tee = run._options.tee
   if stdout and (tee == true or type(tee) == "string") then
-    processes.tee(stage, stdout, stdio.stdout, tee)
+    attaching.tee(stage, stdout, stdio.stdout, tee)
   elseif stdout and tee and to.is_end then
     local output, is_ours = stdio.writer_for(tee)
-    processes.tee(stage, stdout, output, nil, is_ours)
+    attaching.tee(stage, stdout, output, nil, is_ours)
   end
   return stage
 end

@@ -1,15 +1,16 @@
 --- Process: one child, its streams, its end.
 
 local core = require "corun.core"
+local attaching = require "corun.attach"
 local collector = require "corun.collect"
 local errors = require "corun.error"
+local failures = require "corun.failure"
 local formats = require "corun.format"
 local results = require "corun.result"
 local scopes = require "corun.scope"
 local shell = require "corun.shell"
 local signals = require "corun.signals"
 local specs = require "corun.spec"
-local stdio = require "corun.stdio"
 local stop = require "corun.stop"
 
 local M = {}
@@ -109,138 +110,10 @@ end
 
 -- Starting
 
-local stage_texts = {
-  chdir = "cannot enter the directory", setuid = "cannot become the user", setgid = "cannot take the group",
-  setgroups = "cannot take the groups", rlimit = "cannot set a limit", nice = "cannot change the niceness",
-  fork = "cannot make a process", setpgid = "cannot make a process group", setsid = "cannot make a session",
-  stdio = "cannot place a descriptor", prepare = "cannot prepare the start",
-}
-
---- What the #! line of a script names. `path` counts from the child's directory.
-local function interpreter_of(path, cwd)
-  if cwd and path:sub(1, 1) ~= "/" then path = cwd .. "/" .. path end
-  local file = io.open(path)
-  local line = file and file:read()
-  if file then file:close() end
-  return line and line:match("^#!%s*(%S+)") or "?"
-end
-
-local function failure_text(plan, stage, message, script, target)
-  if script then
-    return ("%s: the interpreter %s of its #! line is missing"):format(message, interpreter_of(script, plan.cwd))
-  end
-  if stage == "exec" then return message end
-  if stage == "open" then return ("cannot open %s: %s"):format(target, message) end
-  local text = stage_texts[stage] or stage
-  if stage == "chdir" then text = ("%s '%s'"):format(text, plan.cwd) end
-  return text .. ": " .. message
-end
-
-local function raise_failure(argv, plan, stage, code, message, script, action)
-  local path, shown = script or plan.file, nil
-  if stage == "open" then
-    local number, what, name = table.unpack(plan.fds[action])
-    path = what == "file" and name or nil
-    shown = path and "'" .. path .. "'" or ("descriptor %d of the child"):format(number)
-  elseif stage == "chdir" then
-    path = plan.cwd
-  end
-  local kind = code == "ENOTSUP" and "unsupported" or "spawn"
-  local what = ("cannot start %s: %s"):format(shell.quote(plan.file),
-    kind == "unsupported" and ("%s: not possible with the %s spawn backend"):format(stage, core.backend)
-      or failure_text(plan, stage, message, script, shown))
-  error(errors.new(kind, what, { code = code, stage = stage, path = path, argv = argv }), 0)
-end
-
---- A task that reads what a process writes; at the end of the scope it has a second from the process's end on. Its
---- error is one of the process's scope.
-local function read_with(process, fn)
-  local function finish()
-    if process._handle then process._handle:wait() end
-  end
-  process._readers[#process._readers + 1] = scopes.attend(fn, finish, nil, process._home)
-end
-
---- Calls fn with each line of the Reader.
-local function read_lines_with(process, reader, fn)
-  read_with(process, function()
-    local ok, e, traceback = errors.call(function()
-      for line in reader:lines(formats.text_options(process._options)) do fn(line) end
-    end)
-    reader:close()
-    if not ok then errors.raise(e, traceback) end
-  end)
-end
-
---- Copies what comes to an output, which is closed then if it is `ours`.
-function M.tee(process, reader, output, prefix, ours)
-  local copy = reader:_copy()
-  read_with(process, function()
-    local ok, e, traceback = errors.call(function()
-      if type(prefix) == "string" then
-        for line in copy:lines() do output:write(prefix, line, "\n") end -- one unbroken piece
-      else
-        copy:_copy_to(output)
-      end
-      if ours then output:close() end
-    end)
-    copy:close()
-    if ours then output:_abandon() end
-    if not ok then errors.raise(e, traceback) end
-  end)
-end
-
-local function start_tees(self, wanted)
-  if wanted == true or type(wanted) == "string" then
-    if self.stdout then M.tee(self, self.stdout, stdio.stdout, wanted) end
-    if self.stderr then M.tee(self, self.stderr, stdio.stderr, wanted) end
-  elseif wanted and self.stdout then
-    M.tee(self, self.stdout, wanted, nil, self._owns_tee)
-  end
-end
-
---- Copies what a Reader had already read ahead, and the rest, to the child's stdin.
-local function pump(process, reader)
-  local writer = process.stdin
-  process.stdin = nil
-  process._feeding = scopes.attend(function()
-    pcall(reader._copy_to, reader, writer)
-    reader:close()
-    pcall(writer.close, writer) -- waits: what is queued goes with the Writer
-    writer:_abandon()
-  end, nil, 0, process._home)
-end
-
---- Writes a string, or what an iterator gives, and EOF; until nobody reads it any more.
-function M.feed_writer(writer, input)
-  local ok, e = pcall(function()
-    if type(input) == "string" then writer:write(input) else writer:writelines(input) end
-  end)
-  writer:write_eof()
-  if not ok and not errors.is_kind(e, "io") then error(e, 0) end
-end
-
 --- What feeds its stdin is of no use any more.
 function Process:_end_feeding()
   if self._feeding then self._feeding:_end_of_scope() end
   self._feeding = nil
-end
-
-local small_input = 65536 -- goes into the pipe and the Writer's queue without waiting
-
---- Feeds `input` to stdin, then EOF. A child that closes its stdin early has read what it wanted. `alone`: nobody else
---- can be writing.
-local function feed(process, input, alone)
-  local writer = process.stdin
-  process._fed = true
-  if not writer then errors.argument("input: stdin is no pipe") end
-  if alone and type(input) == "string" and #input <= small_input then
-    local ok, e = pcall(writer.write, writer, input)
-    writer:write_eof()
-    if not ok and not errors.is_kind(e, "io") then error(e, 0) end
-    return
-  end
-  process._feeding = scopes.attend(function() M.feed_writer(writer, input) end, nil, 0)
 end
 
 --- The time limits of a process that nobody collects.
@@ -252,62 +125,6 @@ local function watch_limits(self)
   self._limit_watch = scope
 end
 
-local function attach(self, streams)
-  local options = self._options
-  self.stdin = streams[0]
-  self.stdout, self.stderr = streams[1], streams[2]
-  local fds
-  for number, stream in pairs(streams) do
-    if number > 2 then
-      fds = fds or {}
-      fds[number] = stream
-    end
-  end
-  self.fds = fds or {}
-  self._readers = {}
-  start_tees(self, options.tee)
-  local function hand_to_function(reader, fn)
-    if type(fn) ~= "function" then return false end
-    read_lines_with(self, reader, fn)
-    self._silent = self._silent or {}
-    table.insert(self._silent, reader)
-    return true
-  end
-  if hand_to_function(self.stdout, options.stdout) then self.stdout = nil end
-  if hand_to_function(self.stderr, options.stderr) then self.stderr = nil end
-  for number, value in pairs(options.fds or {}) do
-    if hand_to_function(self.fds[number], value) then self.fds[number] = nil end
-  end
-end
-
---- What we have queued for an output comes before what the child writes to it.
-local function flush_shared(options, plan)
-  if plan.shares_output then
-    for _, name in ipairs { "stdout", "stderr" } do
-      local writer = rawget(stdio, name)
-      if writer then writer:drain() end
-    end
-  end
-  for _, name in ipairs { "stdout", "stderr" } do
-    if getmetatable(options[name]) == core.Writer then options[name]:drain() end
-  end
-end
-
---- The Writer on the file that `tee` names, before anything starts.
-local function open_tee(self, options, plan)
-  if getmetatable(options.tee) == core.Writer or type(options.tee) == "table" then
-    if options.stdout ~= "pipe" then errors.argument("option 'tee': stdout does not come through a pipe of ours") end
-  end
-  if type(options.tee) ~= "table" then return end
-  local ok, output = pcall(stdio.writer_for, options.tee)
-  if ok then
-    options.tee, self._owns_tee = output, true
-    return
-  end
-  error(errors.new("spawn", ("cannot start %s: %s"):format(shell.quote(plan.file), output.message),
-    { code = output.code, stage = "open", path = options.tee.file, argv = options.argv }), 0)
-end
-
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
@@ -316,8 +133,8 @@ local function start(self, options, defaults, scope)
       or type(options.stdout) == "function" or type(options.stderr) == "function") then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
-  flush_shared(options, plan)
-  open_tee(self, options, plan)
+  attaching.flush_shared(options, plan)
+  attaching.open_tee(self, options, plan)
   self.argv = options.argv
   self._options = options
   self._home = scope._home
@@ -329,15 +146,15 @@ local function start(self, options, defaults, scope)
   if not handle then
     scopes.count_live(-1)
     if self._owns_tee then options.tee:_abandon() end
-    raise_failure(options.argv, plan, second, code, message, script, action)
+    failures.raise(options.argv, plan, second, code, message, script, action)
   end
   self._handle = handle
   self.pid = handle:pid()
   self.started_at = core.time()
   if not options.detached then self._home._processes[self] = true end
-  attach(self, second)
-  if plan.pump then pump(self, plan.pump) end
-  if options.input ~= nil then feed(self, options.input, true) end
+  attaching.attach(self, second)
+  if plan.pump then attaching.pump(self, plan.pump) end
+  if options.input ~= nil then attaching.feed(self, options.input, true) end
   return self
 end
 
@@ -604,7 +421,7 @@ function Process:communicate(input, seconds)
     if type(input) ~= "string" and not errors.is_callable(input) then
       errors.argument("communicate: a string or an iterator expected, got %s", errors.show(input))
     end
-    feed(self, input)
+    attaching.feed(self, input)
   elseif self.stdin and not self._fed then
     self.stdin:write_eof()
   end
