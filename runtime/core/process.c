@@ -4,7 +4,8 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "procfs.h"
 
 static void unlink_running(struct process *p) {
   if (p->prev) p->prev->next = p->next;
@@ -82,34 +83,15 @@ void process_kill_all(struct loop *loop) {
 }
 
 int process_usage(const struct process *p, struct process_usage *usage) {
-#ifdef __linux__
-  char path[64], line[1024];
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)p->child.pid);
-  FILE *file = fopen(path, "re");
-  if (!file) return UV_ESRCH;
-  size_t size = fread(line, 1, sizeof line - 1, file);
-  fclose(file);
-  line[size] = '\0';
-  /* The name in parentheses may hold anything, a ')' included: the fields count from the last one. */
-  const char *fields = strrchr(line, ')');
-  unsigned long user, system;
-  long rss;
-  if (!fields || sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d "
-                                    "%*d %*d %*u %*u %ld", &user, &system, &rss) != 3)
-    return UV_EIO;
-  double ticks = (double)sysconf(_SC_CLK_TCK);
-  *usage = (struct process_usage){.user_time = (double)user / ticks, .system_time = (double)system / ticks,
-                                  .rss = (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE)};
-  snprintf(path, sizeof path, "/proc/%d/status", (int)p->child.pid);
-  file = fopen(path, "re");
-  if (!file) return UV_ESRCH;
+  struct procfs_stat stat;
+  int err = procfs_stat(p->child.pid, &stat);
+  if (err) return err;
+  *usage = (struct process_usage){.user_time = stat.user_time, .system_time = stat.system_time, .rss = stat.rss};
+  char text[4096];
   unsigned long kib;
-  while (fgets(line, sizeof line, file))
-    if (sscanf(line, "VmHWM: %lu kB", &kib) == 1) usage->max_rss = (uint64_t)kib * 1024;
-  fclose(file);
+  ssize_t size = procfs_read(p->child.pid, "status", text, sizeof text);
+  if (size < 0) return (int)size;
+  const char *peak = strstr(text, "\nVmHWM:");
+  if (peak && sscanf(peak + 7, "%lu kB", &kib) == 1) usage->max_rss = (uint64_t)kib * 1024;
   return 0;
-#else
-  (void)p, (void)usage;
-  return UV_ENOTSUP;
-#endif
 }

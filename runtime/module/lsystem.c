@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "procfs.h"
 #include "runtime.h"
 #include "spawn.h"
 
@@ -189,30 +190,24 @@ static int f_holders(lua_State *L) {
   return 1;
 }
 
+struct group_count {
+  pid_t group;
+  lua_Integer count;
+};
+
+static int count_member(void *context, pid_t pid) {
+  struct group_count *wanted = context;
+  struct procfs_stat stat;
+  if (!procfs_stat(pid, &stat) && stat.group == wanted->group && procfs_state_runs(stat.state)) wanted->count++;
+  return 0;
+}
+
 /* core.group_members(pgid) → number of processes in that group that still run. Signal 0 to the group also counts
- * zombies, and an orphan given to a slow pid 1 may stay one for seconds. */
+ * zombies. */
 static int f_group_members(lua_State *L) {
-  int wanted = (int)luaL_checkinteger(L, 1);
-  lua_Integer count = 0;
-  DIR *dir = opendir("/proc");
-  for (struct dirent *entry; dir && (entry = readdir(dir));) {
-    if (!all_digits(entry->d_name)) continue;
-    char path[300], line[512];
-    snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
-    FILE *file = fopen(path, "re");
-    if (!file) continue;
-    size_t size = fread(line, 1, sizeof line - 1, file);
-    fclose(file);
-    line[size] = '\0';
-    const char *fields = strrchr(line, ')');
-    char state;
-    int group;
-    if (fields && sscanf(fields + 1, " %c %*d %d", &state, &group) == 2 && group == wanted && state != 'Z' &&
-        state != 'X')
-      count++;
-  }
-  if (dir) closedir(dir);
-  lua_pushinteger(L, count);
+  struct group_count wanted = {.group = (pid_t)luaL_checkinteger(L, 1)};
+  procfs_each(count_member, &wanted);
+  lua_pushinteger(L, wanted.count);
   return 1;
 }
 
