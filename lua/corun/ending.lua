@@ -1,6 +1,7 @@
 --- The end of the program: of the host's script, or of the state of an interpreter that has loaded corun.
 
 local core = require "corun.core"
+local containment = require "corun.contain"
 local errors = require "corun.error"
 local interrupt = require "corun.interrupt"
 local scopes = require "corun.scope"
@@ -26,6 +27,7 @@ function M.finish_root()
   scopes.is_finishing = true
   scopes.join(root)
   scopes.shield(flush_output)
+  containment.finish()
   root._ended = true
   return root._errors
 end

@@ -1,6 +1,7 @@
 --- corun: coroutines run processes. This is all that scripts see; what each part does is said in its own file.
 
 local core = require "corun.core"
+local containment = require "corun.contain"
 local errors = require "corun.error"
 local scopes = require "corun.owning"
 require "corun.task"
@@ -38,6 +39,7 @@ local corun = {
   quote = shell.quote,
 
   process = processes.process,
+  contain = containment.contain,
 
   pipeline = pipelines.pipeline,
   tee = pipelines.tee,

@@ -338,6 +338,7 @@ function hooks.task_ended(task)
 end
 
 function hooks.process_ended(process)
+  if process._released then return end
   process:_ended()
   count_live(-1)
 end

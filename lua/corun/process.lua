@@ -28,7 +28,9 @@ local M = {}
 ---@field ended_at number?
 ---@field duration number?        seconds; so far, while it runs
 ---@field status corun.Status?    nil while it runs
----@field containment "group"|"process"  what a tree kill reaches
+---@field containment "group"|"process"  what a tree kill reaches: its process group and, on Linux, also who has left
+---that (setsid, a daemon's double fork: see runtime/core/tree.h); or itself alone
+---@field survivors integer[]?    pids of what the last stop plan has left; nil: nothing
 local Process = {}
 Process.__name = "corun.Process"
 M.Process = Process
@@ -92,7 +94,7 @@ end
 function Process:_let_go()
   self._home._processes[self] = nil
   if self._lingers then lingering[self._lingers] = nil end
-  self._handle:release()
+  self._handle:let_go()
 end
 
 local function let_go_of_lingering()
@@ -103,7 +105,7 @@ local function let_go_of_lingering()
     lingering.first = lingering.first + 1
     if process then
       process._lingers = nil
-      if process._handle:signal_tree(0) then linger(process) else process:_let_go() end
+      if process._handle:has_group() then linger(process) else process:_let_go() end
     end
   end
 end
@@ -211,6 +213,7 @@ end
 
 local function handle_of(self, what)
   if not self._handle then errors.argument("%s: the process was not started", what) end
+  if self._released then errors.argument("%s: the process was released (pid %d)", what, self.pid) end
   return self._handle
 end
 
@@ -266,8 +269,8 @@ function Process:wait_closed(seconds)
 end
 
 --- Runs a stop plan on the tree; false if some of it is left.
-function Process:_stop(plan)
-  return scopes.shield(function() return stop.run(self, plan) end)
+function Process:_stop(plan, is_urgent)
+  return scopes.shield(function() return stop.run(self, plan, is_urgent) end)
 end
 
 local function close_streams(self)
@@ -285,9 +288,10 @@ function Process:_end_readers()
   for _, reading in ipairs(self._readers) do reading:_end_of_scope() end
 end
 
---- What the end of its scope does to it: stopped, reaped, streams closed.
+--- What the end of its scope does to it: stopped, reaped, streams closed. Of one that has ended, whoever has left its
+--- group by then is a daemon that shall live.
 function Process:_end_of_scope()
-  if stop.is_alive(self) then stop.run(self, stop.with_kill(self._stop_plan)) end
+  if not self.status or self._handle:has_group() then stop.run(self, stop.with_kill(self._stop_plan)) end
   if self.status then self:_let_go() end
   self._home._processes[self] = nil
   self:_end_feeding()
@@ -297,15 +301,15 @@ end
 
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
-  if self._own_group and self._handle:signal_tree(0) then
+  if self._own_group and self._handle:has_group() then
     linger(self)
   else
     self:_let_go()
   end
 end
 
---- Runs the stop plan on the tree and waits. One that has ended, with nothing left of its group, is left alone.
---- Not interrupted by a cancellation. Yields.
+--- Runs the stop plan on the tree and waits; while another one runs, for its end before. With nothing left of the tree
+--- nothing is done. Not interrupted by a cancellation. Yields.
 ---@param grace number?  seconds between TERM and KILL, with the default plan; default 5
 ---@return corun.Status?  nil if it still runs (a plan without KILL)
 function Process:terminate(grace)
@@ -316,25 +320,41 @@ function Process:terminate(grace)
   return self.status
 end
 
-local kill_plan = { { core.signals.KILL, 0, "KILL" } }
+local kill_plan = { stop.signal_step(core.signals.KILL, 0) }
 
---- SIGKILL to the tree, and waits. Yields.
+--- SIGKILL to the tree, and waits; also while a stop plan runs. Yields.
 ---@return corun.Status
 function Process:kill()
   handle_of(self, "kill")
-  self:_stop(kill_plan)
+  self:_stop(kill_plan, true)
   return self.status
 end
 
 --- Stops the tree by its plan (with KILL 5 s after a plan that has none), reaps it and closes its streams. A second
 --- call does nothing. Not interrupted by a cancellation. Yields.
 function Process:close()
-  if not self._handle or self._closed then return end
+  if not self._handle or self._closed or self._released then return end
   self._closed = true
   scopes.shield(function() self:_end_of_scope() end)
 end
 
 Process.__close = Process.close
+
+--- Gives a detached process up: corun neither stops nor waits for it any more, and closes its ends of the pipes. Does
+--- not yield.
+---@return integer pid
+function Process:release()
+  local handle = handle_of(self, "release")
+  if not self._options.detached then errors.argument("release: only a process with detached = true outlives corun") end
+  if not self.status then
+    scopes.count_live(-1)
+    handle:release()
+  end
+  self._released = true
+  self:_end_feeding()
+  close_streams(self)
+  return self.pid
+end
 
 --- Sends a signal to the process alone.
 ---@param signal string|integer
@@ -349,6 +369,12 @@ end
 function Process:signal_tree(signal)
   return handle_of(self, "signal_tree"):signal_tree(signals.number(signal, "signal_tree"))
 end
+
+--- What of its tree runs, but for itself: children, theirs, and so on, however they have left it. [] where it cannot be
+--- known. Does not yield.
+---@return { pid: integer, parent: integer, state: string, command: string }[]  in the order of their pids; state: "R"
+---(runs), "S" (sleeps), "D" (cannot be interrupted), "T" (stopped), …, see proc(5)
+function Process:tree() return core.members(handle_of(self, "tree")) end
 
 --- Stops the tree (SIGSTOP), and lets it go on (SIGCONT).
 ---@return boolean  false when nobody was there

@@ -50,6 +50,7 @@ end
 ---@field duration number      seconds
 ---@field usage table?         user_time, system_time (seconds), max_rss (bytes), …
 ---@field stopped string[]?    the steps of the stop plan that ran: {"TERM", "KILL"}
+---@field survivors integer[]? pids of its tree that the stop plan has left: one without KILL, or another user's
 ---@field held_by integer[]?   pids that kept a pipe open after the exit
 ---@field truncated boolean    not all output is here: over `limit`, or given up while a pipe was held
 ---@field omitted { stdout: integer, stderr: integer }?  bytes that overflow = "truncate" left out between head and tail

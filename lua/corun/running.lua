@@ -6,7 +6,6 @@ local errors = require "corun.error"
 local launch = require "corun.launch"
 local scopes = require "corun.owning"
 local signals = require "corun.signals"
-local stop = require "corun.stop"
 local verdict = require "corun.verdict"
 
 local M = {}
@@ -154,7 +153,7 @@ end
 
 --- Whether something of a stage may still be at work: itself, its group, somebody who holds its pipes.
 local function is_unfinished(stage)
-  if not stage.status or stage._handle and stop.is_alive(stage) then return true end
+  if not stage.status or stage._handle and stage._handle:is_alive() then return true end
   for _, reader in ipairs { stage.stdout or false, stage.stderr or false } do
     if reader and not reader:_status() then return true end
   end

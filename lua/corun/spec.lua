@@ -5,6 +5,7 @@ local errors = require "corun.error"
 local formats = require "corun.format"
 local shell = require "corun.shell"
 local signals = require "corun.signals"
+local stop = require "corun.stop"
 
 local show = errors.show
 local argument = errors.argument
@@ -17,7 +18,10 @@ local M = {}
 ---@field mode (string|integer)?  permissions of a new file, "600" or 384; default "666" less the umask
 ---@field read boolean?    of `fds`: for reading
 
----@alias corun.Stop (string|integer|table)[]  steps: a signal, or {signal, seconds to wait for the end}
+---@alias corun.Stop (string|integer|table)[]  steps, each with the seconds to wait for the end of the tree before the
+---next (default 0): a signal or {signal, seconds}, to the tree; {"WRITE", text, seconds}, into its stdin; {"CLOSE",
+---seconds}, EOF on its stdin; {"RUN", spec, seconds (default 5)}, a command that finds the pid in CORUN_PID, for at
+---most that time; {"WAIT", seconds}. WRITE and CLOSE are left out where stdin is closed already.
 
 ---@class corun.Spec
 ---@field [integer] string|number  argv
@@ -140,17 +144,44 @@ local function environment(value, name)
   return value
 end
 
+local steps = {} -- of a stop plan that are no signals: given the rest of the step and what it is
+
+function steps.WRITE(what, typed, wait)
+  if type(typed) ~= "string" then argument("%s: {\"WRITE\", text, seconds} expected, got %s", what, show(typed)) end
+  return { text = typed }, wait
+end
+
+function steps.CLOSE(_, wait) return {}, wait end
+
+function steps.WAIT(what, wait)
+  if wait == nil then argument("%s: {\"WAIT\", seconds} expected", what) end
+  return {}, wait
+end
+
+function steps.RUN(what, command, wait)
+  if type(command) ~= "table" or #command == 0 then
+    argument("%s: {\"RUN\", {program, arguments…}, seconds} expected, got %s", what, show(command))
+  end
+  return { command = M.copy(command) }, wait or 5
+end
+
+local function stop_step(step, name, what)
+  local kind = type(step) == "table" and step[1] or step
+  if steps[kind] then
+    local checked, wait = steps[kind](what, table.unpack(type(step) == "table" and step or {}, 2))
+    if wait ~= nil then seconds(wait, what) end
+    checked.name, checked.wait = kind, wait or 0
+    return checked
+  end
+  local wait = type(step) == "table" and step[2] or nil
+  if wait ~= nil then seconds(wait, name) end
+  return stop.signal_step(signals.number(kind, what), wait or 0)
+end
+
 local function stop_plan(value, name)
   local plan = {}
   for i, step in ipairs(list(value, name, "steps")) do
-    local what = ("option '%s', step %d"):format(name, i)
-    local signal, wait = step, nil
-    if type(step) == "table" then
-      signal, wait = step[1], step[2]
-      if wait ~= nil then seconds(wait, name) end
-    end
-    local number = signals.number(signal, what)
-    plan[i] = { number, wait or 0, (signals.name(number):gsub("^SIG", "")) }
+    plan[i] = stop_step(step, name, ("option '%s', step %d"):format(name, i))
   end
   if #plan == 0 then argument("option '%s': a plan without a step", name) end
   return plan
@@ -301,6 +332,9 @@ local function combination(options)
   end
   if options.stdout == "stderr" and options.stderr == "stdout" then
     argument("options 'stdout' and 'stderr' refer to each other")
+  end
+  for i, step in ipairs(options.stop or {}) do
+    if step.command then M.check(step.command, ("option 'stop', step %d"):format(i)) end
   end
   if options.stop and options.grace then
     argument("options 'stop' and 'grace': grace is the wait of the default plan")

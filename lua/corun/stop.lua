@@ -1,23 +1,40 @@
 --- Stop plans: polite, wait, kill.
 
 local core = require "corun.core"
+local errors = require "corun.error"
+local scopes = require "corun.owning"
+local signals = require "corun.signals"
 
 local M = {}
 
-local TERM, KILL, CONT, STOP = core.signals.TERM, core.signals.KILL, core.signals.CONT, core.signals.STOP
+local KILL, CONT, STOP = core.signals.KILL, core.signals.CONT, core.signals.STOP
 
 --- How long the end is waited for after the plan: SIGKILL works at once, but for a process in a system call that cannot
 --- be interrupted.
 local LAST_WAIT = 1
 
+---@class corun.Step  a checked step of a plan
+---@field name string    as it is noted: "TERM", "WRITE", …
+---@field wait number    seconds to wait for the end
+---@field signal integer?
+---@field text string?   of WRITE
+---@field command table? of RUN
+
+---@param signal integer
+---@param wait number
+---@return corun.Step
+function M.signal_step(signal, wait)
+  return { name = signals.name(signal):gsub("^SIG", ""), wait = wait, signal = signal }
+end
+
 ---@param grace number?  seconds between TERM and KILL, default 5
 function M.default(grace)
-  return { { TERM, grace or 5, "TERM" }, { KILL, 0, "KILL" } }
+  return { M.signal_step(core.signals.TERM, grace or 5), M.signal_step(KILL, 0) }
 end
 
 local function has_kill(plan)
   for _, step in ipairs(plan) do
-    if step[1] == KILL then return true end
+    if step.signal == KILL then return true end
   end
   return false
 end
@@ -26,64 +43,131 @@ end
 function M.with_kill(plan)
   if has_kill(plan) then return plan end
   local extended = { table.unpack(plan) }
-  local last = extended[#extended]
-  extended[#extended] = { last[1], math.max(last[2], 5), last[3] }
-  extended[#extended + 1] = { KILL, 0, "KILL" }
+  local last = {}
+  for key, value in pairs(plan[#plan]) do last[key] = value end
+  last.wait = math.max(last.wait, 5)
+  extended[#extended] = last
+  extended[#extended + 1] = M.signal_step(KILL, 0)
   return extended
 end
 
---- Whether anything of the tree still runs. Of a group whose leader is reaped, the kernel also counts zombies that a
---- slow pid 1 has not taken yet: those are looked up.
-local function is_alive(process)
-  local handle = process._handle
-  if not handle:status() then return true end
-  if not process._own_group or not handle:signal_tree(0) then return false end
-  return core.group_members(process.pid) > 0
-end
-M.is_alive = is_alive
-
---- Waits until nothing of the tree runs. The leader's end is an event; that its group has become empty is none, so
---- that is looked at in growing steps.
-local function wait_for_end(process, seconds)
-  local deadline = core.now() + seconds
-  process._handle:wait(seconds)
+--- Waits until nothing of the tree runs, and sees to it that newcomers get the signal, too. The leader's end is an
+--- event; that its group has become empty is none, so that is looked at in growing steps.
+local function wait_for_end(process, seconds, signal)
+  local handle, deadline = process._handle, core.now() + seconds
+  handle:wait(seconds)
   local pause = 0.001
-  while is_alive(process) do
+  while handle:is_alive() do
     local left = deadline - core.now()
     if left <= 0 then return false end
+    if signal then handle:signal_tree(signal, "newcomers") end
     core.sleep(math.min(pause, left))
     pause = math.min(pause * 2, 0.05)
   end
   return true
 end
 
+-- The steps. Each gives false where there is nobody whom it could reach, so that it is left out; or a function that
+-- ends what it has begun.
+
+local perform = {}
+
+local function nothing() end
+
+local function signal_tree(process, step)
+  local handle, signal = process._handle, step.signal
+  handle:signal_tree(signal, "first")
+  -- A stopped process sees no signal but KILL until it goes on.
+  if signal ~= KILL and signal ~= STOP and signal ~= CONT then handle:signal_tree(CONT, "first") end
+  return nothing
+end
+
+local function in_background(process, fn)
+  local task, scope = scopes.go_background(process._home, function() pcall(fn) end)
+  return function()
+    scope:cancel("the step is over")
+    task:_await()
+  end
+end
+
+function perform.WRITE(process, step)
+  local stdin = process.stdin
+  if not stdin or stdin:is_closing() then return false end
+  return in_background(process, function() stdin:write(step.text) end)
+end
+
+function perform.CLOSE(process)
+  local stdin = process.stdin
+  if not stdin or stdin:is_closing() then return false end
+  process:close_stdin()
+  return nothing
+end
+
+function perform.WAIT() return nothing end
+
+--- What a failed RUN is noted as.
+local function failure_of(e)
+  local result = errors.is(e) and e.result
+  if errors.is_kind(e, "timeout") then return "RUN (timeout)" end
+  return ("RUN (%s)"):format(result and tostring(result.status) or errors.is(e) and e.code or errors.message(e))
+end
+
+function perform.RUN(process, step, note)
+  local spec = { timeout = step.wait, env = {} }
+  for key, value in pairs(step.command) do spec[key] = value end
+  for name, value in pairs(step.command.env or {}) do spec.env[name] = value end
+  spec.env.CORUN_PID = process.pid
+  return in_background(process, function()
+    local ok, e = pcall(require("corun.command").run, spec)
+    if not ok then note(failure_of(e)) end
+  end)
+end
+
 local function run_steps(process, plan)
-  local handle = process._handle
   local stopped = process._stopped or {}
   process._stopped = stopped
   for _, step in ipairs(plan) do
-    if not is_alive(process) then return true end
-    local number = step[1]
-    handle:signal_tree(number)
-    stopped[#stopped + 1] = step[3]
-    -- A stopped process sees no signal but KILL until it goes on.
-    if number ~= KILL and number ~= STOP and number ~= CONT then handle:signal_tree(CONT) end
-    if wait_for_end(process, step[2]) then return true end
+    if not process._handle:is_alive() then return true end
+    local place = #stopped + 1
+    local act = step.signal and signal_tree or perform[step.name]
+    local finish = act(process, step, function(text) stopped[place] = text end)
+    if finish then
+      stopped[place] = stopped[place] or step.name
+      local gone = wait_for_end(process, step.wait, step.signal)
+      finish()
+      if gone then return true end
+    end
   end
   process._stopped_at = core.now()
-  return wait_for_end(process, LAST_WAIT)
+  return wait_for_end(process, LAST_WAIT, plan[#plan].signal)
+end
+
+--- The pids of all that still runs of a tree.
+local function survivors_of(process)
+  local pids = {}
+  if not process._handle:status() then pids[1] = process.pid end
+  for _, member in ipairs(core.members(process._handle)) do pids[#pids + 1] = member.pid end
+  table.sort(pids)
+  return #pids > 0 and pids or nil
 end
 
 --- Runs the plan on the tree of a process until nothing of it is left. Each step that ran is noted in
---- process._stopped. Yields; call it shielded. True if the tree is gone.
+--- process._stopped. While another plan runs, that is waited for, unless this one is urgent. Yields; call it shielded.
+--- True if the tree is gone; else process.survivors has the pids of what is left.
 ---@param process corun.Process
----@param plan table  checked steps: {number, seconds, name}
+---@param plan corun.Step[]
+---@param is_urgent boolean?
 ---@return boolean
-function M.run(process, plan)
-  process._stopping = true
+function M.run(process, plan, is_urgent)
+  while process._stopping and not is_urgent do process._stopping:wait() end
+  local ended = process._stopping or core.queue()
+  process._stopping, process._stops = ended, (process._stops or 0) + 1
   local gone = run_steps(process, plan)
-  process._stopping = nil
+  process._stops = process._stops - 1
+  if process._stops == 0 then process._stopping = nil end
+  ended:wake()
   process._stopped_at = process._stopped_at or core.now()
+  rawset(process, "survivors", not gone and survivors_of(process) or nil)
   if gone then process:_let_go() end
   return gone
 end

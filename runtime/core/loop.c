@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "tree.h"
+
 /* It only has to end the turn: loop_turn fires what is due. A turn runs libuv's timers before it polls; one that came
  * due between set_clock and there would be spent, and the poll would then wait without an end. uv_stop makes that poll
  * return at once. */
@@ -40,6 +42,7 @@ void loop_close(struct loop *loop) {
   }
   uv_close((uv_handle_t *)&loop->clock, NULL);
   while (uv_loop_close(&loop->uv) == UV_EBUSY) uv_run(&loop->uv, UV_RUN_ONCE);
+  tree_forget(loop);
   free(loop->timers);
   free(loop->spare);
   free(loop->large_spare);

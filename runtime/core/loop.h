@@ -16,6 +16,7 @@
 
 struct process;
 struct timer;
+struct tree_look;
 
 /* Whatever holds descriptors on the loop is in its list, so that loop_close reaches also what no finalizer does. */
 struct owned {
@@ -31,6 +32,7 @@ struct loop {
   char *spare, *large_spare; /* a free block each for the next buffer, or NULL */
   void *spawn_state;       /* private to the spawn backend */
   unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
+  struct tree_look *look;  /* private to tree.c */
   struct process *running; /* children that were not reaped yet */
   struct owned owned;      /* a ring */
 };

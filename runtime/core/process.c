@@ -4,8 +4,10 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "procfs.h"
+#include "tree.h"
 
 static void unlink_running(struct process *p) {
   if (p->prev) p->prev->next = p->next;
@@ -18,6 +20,7 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   struct process *p = (struct process *)((char *)child - offsetof(struct process, child));
   p->status = *status;
   p->has_ended = true;
+  p->tree.has_ended = true;
   p->ended_at = loop_now();
   unlink_running(p);
   waitq_wake_all(&p->ended);
@@ -38,6 +41,7 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   if (err) return err;
   p->started_at = loop_now();
   p->detached = request->session;
+  p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = request->mark};
   p->next = p->loop->running;
   if (p->next) p->next->prev = p;
   p->loop->running = p;
@@ -49,17 +53,73 @@ int process_signal(struct process *p, int signo) {
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
-int process_signal_tree(struct process *p, int signo) {
-  return p->child.pid ? spawn_signal_group(&p->child, signo) : UV_ESRCH;
+/* To those of the found that have not got it. `in_group`: the group has. */
+static int signal_found(struct process *p, int signo, const struct members *found, bool in_group, bool *reached) {
+  for (size_t i = 0; i < found->count; i++) {
+    const struct member *member = &found->list[i];
+    if (members_have(&p->signalled, member)) continue;
+    int err = members_add(&p->signalled, member);
+    if (err) return err;
+    bool got_it = in_group && getpgid(member->pid) == p->tree.leader;
+    if (got_it || !tree_signal_member(member, signo)) *reached = true;
+  }
+  return 0;
+}
+
+int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
+  if (!p->child.pid) return UV_ESRCH;
+  if (!p->tree.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);
+  if (pass != TREE_NEWCOMERS) p->signalled.count = 0;
+  struct members found = {0};
+  uint64_t now = loop_now();
+  bool reached = false;
+  /* Who is of the tree is looked up before anybody gets it: parents that end take the way to their children along. */
+  int err = tree_members(p->loop, &p->tree, TREE_MARKED, pass == TREE_FIRST ? now - TREE_STALE : now, &found);
+  if (pass != TREE_NEWCOMERS) {
+    int group_err = spawn_signal_group(&p->child, signo);
+    reached = !group_err;
+    if (group_err != UV_ESRCH && err == UV_ENOTSUP) err = group_err;
+  }
+  size_t before;
+  do {
+    before = p->signalled.count;
+    if (!err) err = signal_found(p, signo, &found, pass != TREE_NEWCOMERS, &reached);
+    found.count = 0;
+    if (err || pass != TREE_ALL || p->signalled.count == before) break;
+    err = tree_members(p->loop, &p->tree, TREE_MARKED, loop_now(), &found);
+  } while (true);
+  members_free(&found);
+  if (reached) return 0;
+  return err && err != UV_ENOTSUP ? err : UV_ESRCH;
+}
+
+bool process_tree_is_alive(struct process *p) {
+  if (process_is_running(p)) return true;
+  if (!p->child.pid || !p->tree.own_group) return false;
+  bool has_group = !spawn_signal_group(&p->child, 0); /* zombies count there */
+  uint64_t not_before = p->seen_alive_at > p->ended_at ? p->seen_alive_at : p->ended_at;
+  struct members found = {0};
+  int err = tree_members(p->loop, &p->tree, TREE_MARKED, not_before, &found);
+  if (!err && has_group && !found.count) err = tree_members(p->loop, &p->tree, TREE_WALKED, not_before, &found);
+  bool alive = err ? has_group : found.count > 0;
+  if (alive) p->seen_alive_at = loop_now();
+  members_free(&found);
+  return alive;
+}
+
+int process_members(struct process *p, struct members *members) {
+  if (!p->child.pid || !p->tree.own_group) return 0;
+  return tree_members(p->loop, &p->tree, TREE_WALKED, loop_now(), members);
 }
 
 static void forget(struct process *p, bool kill) {
   if (!p->child.pid) return;
   loop_disown(&p->owned);
-  if (kill) process_signal_tree(p, SIGKILL);
+  if (kill) process_signal_tree(p, SIGKILL, TREE_ALL);
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);
   spawn_release(&p->child, kill && running);
+  members_free(&p->signalled);
   if (running) {
     p->has_ended = true;
     p->ended_at = loop_now();
@@ -78,8 +138,15 @@ void process_abandon(struct process *p) {
   forget(p, false);
 }
 
+void process_let_go(struct process *p) {
+  if (!p->has_ended) return;
+  spawn_release(&p->child, false);
+  members_free(&p->signalled);
+}
+
 void process_kill_all(struct loop *loop) {
-  for (struct process *p = loop->running; p; p = p->next) process_signal_tree(p, SIGKILL);
+  for (struct process *p = loop->running; p; p = p->next)
+    if (!p->detached) process_signal_tree(p, SIGKILL, TREE_ALL);
 }
 
 int process_usage(const struct process *p, struct process_usage *usage) {

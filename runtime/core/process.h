@@ -11,6 +11,7 @@
 #define CORUN_PROCESS_H
 
 #include "spawn.h"
+#include "tree.h"
 #include "waiter.h"
 
 struct process {
@@ -20,10 +21,13 @@ struct process {
   bool has_ended;
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
+  struct tree tree;
   bool detached;                 /* has a session of its own, to outlive us */
   /* public */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */
+  struct members signalled;      /* of its tree, since the last process_signal_tree of TREE_ALL or TREE_FIRST */
+  uint64_t seen_alive_at;        /* when a member of its tree was found last */
   struct owned owned;
   struct loop *loop;
   struct process *prev, *next;
@@ -34,15 +38,35 @@ int process_start(struct process *p, const struct spawn_request *request, struct
 
 static inline bool process_is_running(const struct process *p) { return p->child.pid && !p->has_ended; }
 
-/* To the process alone, and to all that is left of its group (also after its end); UV_ESRCH when nobody was there. */
+/* To the process alone; UV_ESRCH when it has ended. */
 int process_signal(struct process *p, int signo);
-int process_signal_tree(struct process *p, int signo);
+
+/* To all that is left of its tree (also after its end): its group, and who has left that. A process without a group of
+ * its own: to it alone. UV_ESRCH when nobody was there; signal 0 only asks. */
+enum tree_pass {
+  TREE_ALL,       /* until nobody is found who has not got it */
+  TREE_FIRST,     /* those that are found now, in a look at /proc that may be TREE_STALE old; others are newcomers */
+  TREE_NEWCOMERS, /* those that have not got it by the last TREE_FIRST */
+};
+int process_signal_tree(struct process *p, int signo, enum tree_pass pass);
+
+/* Nanoseconds. Many trees that are stopped at the same time share a look. */
+#define TREE_STALE 1000000
+
+/* Whether something of its tree still runs. */
+bool process_tree_is_alive(struct process *p);
+
+/* Adds all members of its tree that run, but for itself: however they can be found. */
+int process_members(struct process *p, struct members *members);
 
 /* Kills what runs (the tree), reaps it, forgets it. A detached process is let run. */
 void process_close(struct process *p);
 
 /* Lets it run on without us: no status will come. */
 void process_abandon(struct process *p);
+
+/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them. */
+void process_let_go(struct process *p);
 
 /* Live numbers of a running process from /proc (Linux; UV_ENOTSUP elsewhere): seconds and bytes. */
 struct process_usage {
@@ -51,7 +75,7 @@ struct process_usage {
 };
 int process_usage(const struct process *p, struct process_usage *usage);
 
-/* Kills the trees of all running children of the loop, at once and without waiting. */
+/* Kills the trees of all running children of the loop, but for the detached, at once and without waiting. */
 void process_kill_all(struct loop *loop);
 
 #endif

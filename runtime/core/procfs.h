@@ -27,7 +27,8 @@ ssize_t procfs_read(pid_t pid, const char *name, char *text, size_t size);
  * a zombie for seconds. */
 static inline int procfs_state_runs(char state) { return state != 'Z' && state != 'X'; }
 
-/* Calls fn with the number of each process, until it returns nonzero; returns that, or 0, or an error. */
+/* Calls fn with the number of each process, in ascending order, until it returns nonzero; returns that, or 0, or an
+ * error. */
 int procfs_each(int (*fn)(void *context, pid_t pid), void *context);
 
 #endif

@@ -71,6 +71,7 @@ struct spawn_request {
   int nice;                    /* added to ours; 0: ours */
   bool session;                /* a session (and group) of its own */
   bool group;                  /* a process group of its own */
+  uint64_t mark;               /* of its tree (tree.h); 0: none */
   bool die_with_parent;        /* SIGKILL when the thread that spawned ends; only asked of the main thread */
 };
 
@@ -111,10 +112,13 @@ void spawn_exit(struct loop *loop);
 int spawn_start(struct loop *loop, const struct spawn_request *request, struct spawn_child *child,
                 struct spawn_failure *failure);
 
-/* Sends to the process alone, and to all that is left in its group, also after its own end. UV_ESRCH when nobody was
- * there. Signal 0 only asks. */
+/* Sends to the process alone, and to all that is left in its group, also after its own end (where it has no group of
+ * its own: to the process alone). UV_ESRCH when nobody was there. Signal 0 only asks. */
 int spawn_signal(struct spawn_child *child, int signo);
 int spawn_signal_group(struct spawn_child *child, int signo);
+
+/* It does not keep a turn of the loop waiting any more; it is still reaped. */
+void spawn_unref(struct spawn_child *child);
 
 /* Forgets the child: no callback comes any more. One that still runs is left to run, or, with `reap`, waited for: the
  * caller has killed it. */

@@ -12,6 +12,7 @@
 
 #include "fd.h"
 #include "spawn.h"
+#include "tree.h"
 
 int spawn_init(struct loop *loop) {
   (void)loop;
@@ -126,12 +127,21 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   /* The child of a fork inherits the limit at once; only the moment between is lowered. */
   struct rlimit raised;
   bool lowered = !getrlimit(RLIMIT_NOFILE, &raised) && !setrlimit(RLIMIT_NOFILE, &spawn_original_nofile);
+#ifdef RLIMIT_LOCKS
+  struct rlimit locks, mark = tree_mark_limit(q->mark);
+  bool marked_tree = q->mark && !getrlimit(RLIMIT_LOCKS, &locks);
+  mark.rlim_max = locks.rlim_max; /* which we could not raise again */
+  marked_tree = marked_tree && !setrlimit(RLIMIT_LOCKS, &mark);
+#endif
   /* Real-time signals and SIGPIPE are not reset by uv_spawn; ignored ones would stay ignored. */
   struct sigaction pipe_action, standard = {.sa_handler = SIG_DFL};
   sigaction(SIGPIPE, &standard, &pipe_action);
   int err = uv_spawn(&loop->uv, handle, &options);
   sigaction(SIGPIPE, &pipe_action, NULL);
   if (lowered) setrlimit(RLIMIT_NOFILE, &raised);
+#ifdef RLIMIT_LOCKS
+  if (marked_tree) setrlimit(RLIMIT_LOCKS, &locks);
+#endif
   unmark(&marked);
   pthread_mutex_unlock(&start_lock);
   free(stdio);
@@ -190,6 +200,10 @@ int spawn_signal_group(struct spawn_child *child, int signo) {
   /* The number stays taken while the group has a member; a process that has it as its pid again is a stranger. */
   if (child->reaped && (kill(child->pid, 0) == 0 || errno != ESRCH)) return UV_ESRCH;
   return kill(-child->pid, signo) ? uv_translate_sys_error(errno) : 0;
+}
+
+void spawn_unref(struct spawn_child *child) {
+  if (child->handle) uv_unref(child->handle);
 }
 
 void spawn_release(struct spawn_child *child, bool reap) {

@@ -13,6 +13,7 @@
 
 #include "fd.h"
 #include "spawn.h"
+#include "tree.h"
 #include "watch.h"
 
 /* Newer than the headers of today's distributions. */
@@ -38,7 +39,7 @@ struct child_plan {
   pid_t parent;
   int highest; /* largest number in request->fds, at least 2 */
   int *moved;  /* request->fd_count numbers: each parent descriptor, out of the way of the child's numbers */
-  struct rlimit nofile;
+  struct rlimit nofile, mark;
   /* written by the child */
   enum spawn_stage failed_stage;
   int error;          /* 0 while nothing has failed */
@@ -166,6 +167,8 @@ IN_CHILD static int child_main(void *arg) {
   const struct spawn_request *q = plan->request;
   static const char empty_mask[KERNEL_MASK];
   reset_signals();
+  /* Before all else: from here on it is found. Where a sandbox forbids it, it is found by its group and parents. */
+  if (q->mark) syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL);
   if (q->session) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
   place_descriptors(plan);
@@ -261,7 +264,8 @@ static void pidfd_event(void *owner, int events) {
 int spawn_start(struct loop *loop, const struct spawn_request *request, struct spawn_child *child,
                 struct spawn_failure *failure) {
   struct child_plan plan = {.request = request, .parent = getpid(), .highest = 2,
-                            .nofile = spawn_original_nofile};
+                            .nofile = spawn_original_nofile,
+                            .mark = tree_mark_limit(request->mark)};
   struct watch *watch = NULL;
   int pidfd = -1;
   int err = spawn_candidates(request->file, request->path, (char **)&plan.candidates);
@@ -335,6 +339,10 @@ int spawn_signal_group(struct spawn_child *child, int signo) {
   int err = uv_translate_sys_error(errno);
   if (err == UV_ESRCH && child->reaped) fd_close(&child->pidfd); /* empty for good */
   return err;
+}
+
+void spawn_unref(struct spawn_child *child) {
+  if (child->handle) watch_unref(child->handle);
 }
 
 void spawn_release(struct spawn_child *child, bool reap) {

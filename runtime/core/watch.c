@@ -42,6 +42,8 @@ int watch_set(struct watch *watch, int events) {
   return err;
 }
 
+void watch_unref(struct watch *watch) { uv_unref((uv_handle_t *)&watch->poll); }
+
 void watch_close(struct watch *watch) {
   uv_close((uv_handle_t *)&watch->poll, close_cb);
 }

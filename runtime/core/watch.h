@@ -21,6 +21,10 @@ int watch_open(struct loop *loop, int fd, watch_cb cb, void *owner, struct watch
 
 /* Sets what to wait for; 0 stops. */
 int watch_set(struct watch *watch, int events);
+
+/* It does not count for loop_alive any more. */
+void watch_unref(struct watch *watch);
+
 void watch_close(struct watch *watch);
 
 #endif

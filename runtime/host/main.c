@@ -233,6 +233,7 @@ static const char usage_text[] =
     "  -v        show version information\n"
     "  -E        ignore environment variables\n"
     "  -W        turn warnings on\n"
+    "  --contain nothing that the script starts outlives corun, however it ends (but for what is detached)\n"
     "  --        stop handling options\n"
     "  -         stop handling options and execute stdin\n"
     "  --help    show this and stop\n"
@@ -242,7 +243,7 @@ static const char usage_text[] =
     "Exit status: 0; 1 after an uncaught error; 128 + n after signal n; what os.exit is given.\n";
 
 struct options {
-  bool interactive, version, no_environment, warnings, help, has_chunks;
+  bool interactive, version, no_environment, warnings, help, contain, has_chunks;
   int script; /* index of the script in argv, or argc */
 };
 
@@ -262,6 +263,7 @@ static bool read_options(int argc, char **argv, struct options *o) {
     if (!strcmp(option, "--help")) o->help = true;
     else if (!strcmp(option, "--version") || !strcmp(option, "-v")) o->version = true;
     else if (!strcmp(option, "-i")) o->interactive = o->version = true;
+    else if (!strcmp(option, "--contain")) o->contain = true;
     else if (!strcmp(option, "-E")) o->no_environment = true;
     else if (!strcmp(option, "-W")) o->warnings = true;
     else if (option[1] == 'e' || option[1] == 'l') {
@@ -306,7 +308,20 @@ static bool run_repl(lua_State *L) {
   return ok;
 }
 
+static bool contain(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "corun");
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+    lua_getfield(L, -1, "contain");
+    lua_remove(L, -2);
+    if (call(L, 0) == LUA_OK) return true;
+  }
+  report(L);
+  return false;
+}
+
 static bool run_all(lua_State *L, int argc, char **argv, const struct options *o) {
+  if (o->contain && !contain(L)) return false;
   if (!o->no_environment && !run_init(L)) return false;
   if (!run_chunks(L, argv, o->script)) return false;
   if (o->script < argc && !run_script(L, argv + o->script)) return false;

@@ -116,6 +116,15 @@ static void read_limits(lua_State *L, struct scratch *s, struct spawn_request *q
   lua_pop(L, 1);
 }
 
+/* Whether the script itself sets the limit that marks a tree. */
+static bool has_own_mark(const struct spawn_request *q) {
+#ifdef RLIMIT_LOCKS
+  for (size_t i = 0; i < q->limit_count; i++)
+    if (q->limits[i].resource == RLIMIT_LOCKS) return true;
+#endif
+  return false;
+}
+
 static void read_groups(lua_State *L, struct scratch *s, struct spawn_request *q) {
   q->group_count = -1;
   if (lua_getfield(L, 1, "groups") == LUA_TTABLE) {
@@ -338,6 +347,7 @@ static int f_start(lua_State *L) {
   lua_pop(L, 1);
   read_limits(L, s, &q);
   read_groups(L, s, &q);
+  if (!has_own_mark(&q)) q.mark = tree_new_mark(q.session);
 
   lua_Integer failed = 0;
   int err = read_fds(L, rt, s, &q, 4, &failed);
@@ -432,8 +442,24 @@ static int f_signal(lua_State *L) {
   return push_reached(L, process_signal(check_process(L, 1), (int)luaL_checkinteger(L, 2)));
 }
 
+/* process:signal_tree(signo, pass?) → whether somebody was reached; see process_signal_tree */
 static int f_signal_tree(lua_State *L) {
-  return push_reached(L, process_signal_tree(check_process(L, 1), (int)luaL_checkinteger(L, 2)));
+  static const char *const passes[] = {"all", "first", "newcomers", NULL};
+  static const enum tree_pass values[] = {TREE_ALL, TREE_FIRST, TREE_NEWCOMERS};
+  enum tree_pass pass = values[luaL_checkoption(L, 3, "all", passes)];
+  return push_reached(L, process_signal_tree(check_process(L, 1), (int)luaL_checkinteger(L, 2), pass));
+}
+
+/* process:has_group() → whether its process group has members, zombies included */
+static int f_has_group(lua_State *L) {
+  lua_pushboolean(L, !spawn_signal_group(&check_process(L, 1)->child, 0));
+  return 1;
+}
+
+/* process:is_alive() → whether something of its tree still runs */
+static int f_is_alive(lua_State *L) {
+  lua_pushboolean(L, process_tree_is_alive(check_process(L, 1)));
+  return 1;
 }
 
 static void set_number(lua_State *L, const char *name, lua_Number value) {
@@ -494,10 +520,15 @@ static int f_gc(lua_State *L) {
   return 0;
 }
 
-/* process:release(): once it has ended, gives back the descriptor by which the rest of its group could be reached. */
+/* process:let_go(): once it has ended, gives back the descriptor by which the rest of its group could be reached. */
+static int f_let_go(lua_State *L) {
+  process_let_go(check_process(L, 1));
+  return 0;
+}
+
+/* process:release(): lets it run; it is reaped if it ends in our time. */
 static int f_release(lua_State *L) {
-  struct process *p = check_process(L, 1);
-  if (p->has_ended) spawn_release(&p->child, false);
+  spawn_unref(&check_process(L, 1)->child);
   return 0;
 }
 
@@ -510,7 +541,8 @@ static const luaL_Reg functions[] = {
     {"start", f_start}, {"kill_all", f_kill_all}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"pid", f_pid},       {"times", f_times},   {"status", f_status}, {"wait", f_wait}, {"signal", f_signal},
-    {"usage", f_usage},   {"release", f_release}, {"signal_tree", f_signal_tree}, {NULL, NULL}};
+    {"usage", f_usage},   {"let_go", f_let_go}, {"release", f_release}, {"signal_tree", f_signal_tree},
+    {"has_group", f_has_group}, {"is_alive", f_is_alive}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
 static const luaL_Reg scratch_meta[] = {{"__gc", f_scratch_gc}, {NULL, NULL}};

@@ -15,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "procfs.h"
 #include "runtime.h"
 #include "spawn.h"
 
@@ -190,27 +189,6 @@ static int f_holders(lua_State *L) {
   return 1;
 }
 
-struct group_count {
-  pid_t group;
-  lua_Integer count;
-};
-
-static int count_member(void *context, pid_t pid) {
-  struct group_count *wanted = context;
-  struct procfs_stat stat;
-  if (!procfs_stat(pid, &stat) && stat.group == wanted->group && procfs_state_runs(stat.state)) wanted->count++;
-  return 0;
-}
-
-/* core.group_members(pgid) → number of processes in that group that still run. Signal 0 to the group also counts
- * zombies. */
-static int f_group_members(lua_State *L) {
-  struct group_count wanted = {.group = (pid_t)luaL_checkinteger(L, 1)};
-  procfs_each(count_member, &wanted);
-  lua_pushinteger(L, wanted.count);
-  return 1;
-}
-
 /* core.time() → seconds since the epoch, with fractions */
 static int f_time(lua_State *L) {
   struct timespec now;
@@ -248,7 +226,7 @@ static int f_processors(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"user", f_user},   {"group", f_group},   {"rlimit", f_rlimit}, {"environ", f_environ}, {"setenv", f_setenv},
     {"which", f_which}, {"cwd", f_cwd},       {"isatty", f_isatty}, {"holders", f_holders}, {"where", f_where},
-    {"time", f_time},   {"group_members", f_group_members}, {"processors", f_processors},
+    {"time", f_time},   {"processors", f_processors},
     {"pid", f_pid},     {NULL, NULL}};
 
 void system_register(lua_State *L, struct runtime *rt) {

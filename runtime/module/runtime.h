@@ -203,6 +203,7 @@ void pipe_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
 void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
+void tree_register(lua_State *L, struct runtime *rt);
 void interrupt_register(lua_State *L, struct runtime *rt);
 
 void set_functions(lua_State *L, const luaL_Reg *functions, struct runtime *rt);

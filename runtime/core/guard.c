@@ -1,0 +1,154 @@
+#include "guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "procfs.h"
+#include "tree.h"
+
+#ifdef __linux__
+#include <sys/prctl.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+#define LAST_SECONDS 10 /* who is not gone after that is in a system call that cannot be interrupted */
+#define LARGE (1 << 20)
+
+/* Our memory is the parent's until one of us writes to it: what it then changes would be kept twice. Of the copy only
+ * the code, the data of libraries, this stack and errno are used. */
+static void give_memory_back(void) {
+  int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  char text[4096];
+  const uintptr_t keep[] = {(uintptr_t)text, (uintptr_t)&errno};
+  size_t have = 0;
+  ssize_t n;
+  while ((n = read(fd, text + have, sizeof text - 1 - have)) > 0) {
+    have += (size_t)n;
+    text[have] = '\0';
+    char *line = text, *end;
+    for (; (end = strchr(line, '\n')); line = end + 1) {
+      *end = '\0';
+      char *at = line;
+      uintptr_t from = strtoull(at, &at, 16), to = strtoull(at + 1, &at, 16);
+      bool is_private = !strncmp(at + 1, "rw-p", 4);
+      bool is_anonymous = strstr(at, " 00:00 0") && (!strchr(at, '/') && (!strchr(at, '[') || strstr(at, "[heap]")));
+      for (size_t i = 0; i < sizeof keep / sizeof *keep; i++)
+        if (keep[i] >= from && keep[i] < to) is_private = false;
+      if (is_private && is_anonymous && to - from >= LARGE) madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    have = strlen(line);
+    memmove(text, line, have);
+  }
+  close(fd);
+}
+
+/* What `ps` shows is read from where the arguments lay when the program began: see proc(5), arg_start and arg_end. */
+static void take_title(const char *title) {
+  prctl(PR_SET_NAME, "guard");
+  char text[2048];
+  if (procfs_read(getpid(), "stat", text, sizeof text) < 0) return;
+  char *at = strrchr(text, ')');
+  for (int field = 2; at && field < 48; field++) at = strchr(at + 1, ' ');
+  if (!at) return;
+  uintptr_t from = strtoull(at, &at, 10), to = strtoull(at, &at, 10);
+  if (!from || to <= from) return;
+  memset((void *)from, 0, to - from);
+  size_t size = strlen(title), room = to - from - 1;
+  memcpy((void *)from, title, size < room ? size : room);
+}
+
+static void leave_oom_killer(void) {
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (write(fd, "-1000", 5) < 0) {} /* needs a privilege; we are small enough without it */
+  close(fd);
+}
+
+static _Noreturn void guard(pid_t parent, int pidfd, int ready, uint64_t runtime) {
+  char title[32];
+  setsid();
+  if (chdir("/")) {} /* so that no file system is kept busy */
+  snprintf(title, sizeof title, "guard of %d", (int)parent);
+  take_title(title);
+  leave_oom_killer();
+  give_memory_back();
+  if (write(ready, "", 1) < 0) _exit(1);
+  dup2(pidfd, 0); /* the only one that is left */
+  if (syscall(SYS_close_range, 1, ~0u, 0)) {
+    int most = (int)sysconf(_SC_OPEN_MAX);
+    for (int fd = 1; fd < most; fd++) close(fd);
+  }
+  struct pollfd end = {.fd = 0, .events = POLLIN};
+  while (poll(&end, 1, -1) != 1) {}
+  tree_kill_all(runtime, LAST_SECONDS);
+  _exit(0);
+}
+
+static int start(const char **missing) {
+  *missing = "marks for processes (RLIMIT_LOCKS is in use, or /proc is not mounted)";
+  uint64_t runtime = tree_runtime();
+  if (!runtime) return UV_ENOTSUP;
+  pid_t parent = getpid();
+  *missing = "pidfd_open (Linux 5.3)";
+  int pidfd = (int)syscall(SYS_pidfd_open, parent, 0);
+  if (pidfd < 0) return uv_translate_sys_error(errno);
+  *missing = "a process for the guard";
+  int ready[2], err = 0;
+  if (pipe2(ready, O_CLOEXEC)) {
+    err = uv_translate_sys_error(errno);
+    close(pidfd);
+    return err;
+  }
+  sigset_t all, mask;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &mask); /* it keeps that */
+  pid_t pid = fork();
+  if (pid == 0) guard(parent, pidfd, ready[1], runtime);
+  if (pid < 0) err = uv_translate_sys_error(errno);
+  pthread_sigmask(SIG_SETMASK, &mask, NULL);
+  close(ready[1]);
+  close(pidfd);
+  char byte;
+  ssize_t n = -1;
+  while (!err && (n = read(ready[0], &byte, 1)) < 0 && errno == EINTR) {}
+  close(ready[0]);
+  if (!err && n != 1) {
+    waitpid(pid, NULL, 0);
+    err = UV_EIO;
+  }
+  return err;
+}
+
+int guard_start(const char **missing) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static pid_t started_by;
+  pthread_mutex_lock(&lock);
+  int err = started_by == getpid() ? 0 : start(missing);
+  if (!err) started_by = getpid();
+  pthread_mutex_unlock(&lock);
+  return err;
+}
+
+#else
+
+int guard_start(const char **missing) {
+  *missing = "Linux";
+  return UV_ENOTSUP;
+}
+
+#endif

@@ -1,0 +1,326 @@
+#include "tree.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "procfs.h"
+
+bool members_have(const struct members *members, const struct member *member) {
+  for (size_t i = 0; i < members->count; i++)
+    if (members->list[i].pid == member->pid && members->list[i].started == member->started) return true;
+  return false;
+}
+
+int members_add(struct members *members, const struct member *member) {
+  if (members->count == members->capacity) {
+    size_t capacity = members->capacity ? 2 * members->capacity : 16;
+    struct member *list = realloc(members->list, capacity * sizeof *list);
+    if (!list) return UV_ENOMEM;
+    members->list = list;
+    members->capacity = capacity;
+  }
+  members->list[members->count++] = *member;
+  return 0;
+}
+
+void members_free(struct members *members) {
+  free(members->list);
+  *members = (struct members){0};
+}
+
+#if defined(__linux__) && UINTPTR_MAX > UINT32_MAX
+
+/* A mark, from its top: 1 bit OUTERMOST, 22 bits pid and 14 bits start of the runtime, 1 bit DETACHED, 25 bits of a
+ * counter. (Linux has no pids above 2^22; nobody has a limit of 2^40 file locks.) */
+#define OUTERMOST (1ull << 62)
+#define DETACHED (1ull << 25)
+#define COUNTER (DETACHED - 1)
+#define PID_AT 40
+#define START_AT 26
+#define START_MASK 0x3fffull
+#define GIVER (((1ull << 62) - 1) & ~(DETACHED | COUNTER))
+
+static bool is_mark(uint64_t value) { return value >> PID_AT && value < 1ull << 63; }
+static uint64_t giver_of(uint64_t mark) { return is_mark(mark) ? mark & GIVER : 0; }
+static uint64_t giver(pid_t pid, uint64_t started) {
+  return (uint64_t)pid << PID_AT | (started & START_MASK) << START_AT;
+}
+static pid_t pid_of(uint64_t mark) { return (pid_t)((mark & ~OUTERMOST) >> PID_AT); }
+
+static struct {
+  uint64_t runtime;    /* giver_of our marks; 0: we can give none */
+  uint64_t outermost;  /* the mark that our children keep as their hard limit; 0: each its own */
+} ours;
+static _Atomic uint64_t counter;
+
+static void prepare(void) {
+  struct rlimit limit;
+  struct procfs_stat stat;
+  if (getrlimit(RLIMIT_LOCKS, &limit) || procfs_stat(getpid(), &stat)) return;
+  if (limit.rlim_max != RLIM_INFINITY) {
+    if (!(limit.rlim_max & OUTERMOST) || !is_mark(limit.rlim_max)) return; /* somebody else's */
+    ours.outermost = limit.rlim_max;
+  } else if (limit.rlim_cur & OUTERMOST && is_mark(limit.rlim_cur)) {
+    ours.outermost = limit.rlim_cur; /* from a libuv backend, which can set the soft one only */
+  }
+  ours.runtime = giver(getpid(), stat.started);
+}
+
+uint64_t tree_runtime(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, prepare);
+  return ours.runtime;
+}
+
+uint64_t tree_new_mark(bool detached) {
+  uint64_t runtime = tree_runtime();
+  if (!runtime) return 0;
+  return runtime | (detached ? DETACHED : 0) | (++counter & COUNTER) | (ours.outermost ? 0 : OUTERMOST);
+}
+
+struct rlimit tree_mark_limit(uint64_t mark) {
+  return (struct rlimit){.rlim_cur = mark, .rlim_max = ours.outermost ? ours.outermost : mark};
+}
+
+/* --- a look at /proc --- */
+
+struct seen {
+  pid_t pid, parent, group;
+  bool runs, has_stat, is_member;
+  uint64_t soft, hard, started;
+};
+
+struct tree_look {
+  uint64_t began;
+  bool walked; /* all processes, with their parents and groups; else those with a mark */
+  struct seen *seen;
+  size_t count, capacity;
+};
+
+static uint64_t limit_of(const char *word) {
+  while (*word == ' ') word++;
+  return *word == 'u' ? RLIM_INFINITY : strtoull(word, NULL, 10);
+}
+
+static bool read_marks(pid_t pid, struct seen *seen) {
+  struct rlimit limit;
+  if (!prlimit(pid, RLIMIT_LOCKS, NULL, &limit)) {
+    seen->soft = limit.rlim_cur;
+    seen->hard = limit.rlim_max;
+    return true;
+  }
+  if (errno != EPERM) return false;
+  /* Another user's may not be asked; but everybody may read what the kernel says of it. */
+  char text[2048];
+  if (procfs_read(pid, "limits", text, sizeof text) < 0) return false;
+  const char *line = strstr(text, "Max file locks ");
+  if (!line) return false;
+  const char *soft = line + 15;
+  while (*soft == ' ') soft++;
+  const char *hard = strchr(soft, ' ');
+  seen->soft = limit_of(soft);
+  seen->hard = hard ? limit_of(hard) : RLIM_INFINITY;
+  return true;
+}
+
+static void read_stat(struct seen *seen) {
+  struct procfs_stat stat;
+  seen->has_stat = true;
+  if (procfs_stat(seen->pid, &stat)) return;
+  seen->runs = procfs_state_runs(stat.state);
+  seen->parent = stat.parent;
+  seen->group = stat.group;
+  seen->started = stat.started;
+}
+
+static int see(void *context, pid_t pid) {
+  struct tree_look *look = context;
+  struct seen seen = {.pid = pid};
+  if (!read_marks(pid, &seen)) return 0;
+  if (look->walked) read_stat(&seen);
+  else if (!is_mark(seen.soft) && !is_mark(seen.hard)) return 0;
+  if (look->count == look->capacity) {
+    size_t capacity = look->capacity ? 2 * look->capacity : 64;
+    struct seen *more = realloc(look->seen, capacity * sizeof *more);
+    if (!more) return UV_ENOMEM;
+    look->seen = more;
+    look->capacity = capacity;
+  }
+  look->seen[look->count++] = seen;
+  return 0;
+}
+
+static int look_again(struct tree_look *look, bool walked) {
+  look->walked = walked;
+  look->count = 0;
+  look->began = loop_now();
+  int err = procfs_each(see, look);
+  if (err) look->began = 0;
+  return err;
+}
+
+void tree_forget(struct loop *loop) {
+  if (loop->look) free(loop->look->seen);
+  free(loop->look);
+  loop->look = NULL;
+}
+
+/* --- members --- */
+
+static bool has_mark(const struct tree *tree, const struct seen *seen) {
+  return tree->mark && (seen->soft == tree->mark || seen->hard == tree->mark);
+}
+
+/* Whether it is the runtime that has given this mark, and not one to which its number has come. */
+static bool is_giver(pid_t pid, uint64_t mark) {
+  struct procfs_stat stat;
+  return is_mark(mark) && pid_of(mark) == pid && !procfs_stat(pid, &stat) && giver_of(mark) == giver(pid, stat.started);
+}
+
+static bool follows(const struct tree_look *look, const struct seen *seen, const struct seen *member) {
+  return (look->walked && seen->parent == member->pid) || is_giver(member->pid, seen->soft);
+}
+
+static bool is_of_leader(const struct tree_look *look, const struct tree *tree, const struct seen *seen) {
+  if (has_mark(tree, seen)) return true;
+  if (look->walked && tree->own_group && seen->group == tree->leader) return true;
+  if (tree->has_ended) return false;
+  return (look->walked && seen->parent == tree->leader) || is_giver(tree->leader, seen->soft);
+}
+
+static void mark_members(struct tree_look *look, const struct tree *tree) {
+  pid_t self = getpid();
+  for (size_t i = 0; i < look->count; i++) {
+    struct seen *seen = &look->seen[i];
+    seen->is_member = seen->pid != self && seen->pid != tree->leader && is_of_leader(look, tree, seen);
+  }
+  for (bool more = true; more;) { /* in as many rounds as there are generations */
+    more = false;
+    for (size_t i = 0; i < look->count; i++) {
+      struct seen *seen = &look->seen[i];
+      if (seen->is_member || seen->pid == self || seen->pid == tree->leader) continue;
+      for (size_t k = 0; k < look->count && !seen->is_member; k++)
+        seen->is_member = look->seen[k].is_member && follows(look, seen, &look->seen[k]);
+      more = more || seen->is_member;
+    }
+  }
+}
+
+int tree_members(struct loop *loop, const struct tree *tree, enum tree_search search, uint64_t not_before,
+                 struct members *members) {
+  if (!tree->mark) search = TREE_WALKED;
+  if (!loop->look) loop->look = calloc(1, sizeof *loop->look);
+  struct tree_look *look = loop->look;
+  if (!look) return UV_ENOMEM;
+  bool serves = look->began && look->began >= not_before && (search == TREE_MARKED || look->walked);
+  int err = serves ? 0 : look_again(look, search == TREE_WALKED);
+  if (err) return err;
+  mark_members(look, tree);
+  for (size_t i = 0; i < look->count && !err; i++) {
+    struct seen *seen = &look->seen[i];
+    if (!seen->is_member) continue;
+    if (!seen->has_stat) read_stat(seen);
+    if (seen->runs) err = members_add(members, &(struct member){seen->pid, seen->started});
+  }
+  return err;
+}
+
+static int send_by(int pidfd, int signo) {
+  return syscall(SYS_pidfd_send_signal, pidfd, signo, NULL, 0) ? uv_translate_sys_error(errno) : 0;
+}
+
+int tree_signal_member(const struct member *member, int signo) {
+  int fd = (int)syscall(SYS_pidfd_open, member->pid, 0);
+  if (fd < 0) return uv_translate_sys_error(errno);
+  struct procfs_stat stat;
+  int err = procfs_stat(member->pid, &stat);
+  if (!err) err = stat.started == member->started && procfs_state_runs(stat.state) ? send_by(fd, signo) : UV_ESRCH;
+  close(fd);
+  return err;
+}
+
+/* --- everything --- */
+
+struct killing {
+  uint64_t givers[512]; /* the runtime, and those it has brought forth: their children have their marks */
+  size_t giver_count;
+  size_t found;         /* in this round */
+};
+
+static bool is_given(const struct killing *killing, uint64_t mark) {
+  for (size_t i = 0; i < killing->giver_count; i++)
+    if (giver_of(mark) == killing->givers[i]) return true;
+  return false;
+}
+
+static bool is_to_die(const struct killing *killing, pid_t pid) {
+  struct seen seen;
+  if (pid == getpid() || !read_marks(pid, &seen)) return false;
+  for (int i = 0; i < 2; i++) {
+    uint64_t mark = i ? seen.soft : seen.hard;
+    if (giver_of(mark) == killing->givers[0] && mark & DETACHED) return false;
+  }
+  return is_given(killing, seen.soft) || is_given(killing, seen.hard);
+}
+
+static int kill_one(void *context, pid_t pid) {
+  struct killing *killing = context;
+  struct procfs_stat stat;
+  if (!is_to_die(killing, pid)) return 0;
+  int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* from here on it is nobody else */
+  if (fd < 0) return 0;
+  if (is_to_die(killing, pid) && !procfs_stat(pid, &stat) && procfs_state_runs(stat.state)) {
+    killing->found++;
+    send_by(fd, SIGKILL);
+    if (!is_given(killing, giver(pid, stat.started)) && killing->giver_count < sizeof killing->givers / sizeof *killing->givers)
+      killing->givers[killing->giver_count++] = giver(pid, stat.started);
+  }
+  close(fd);
+  return 0;
+}
+
+void tree_kill_all(uint64_t runtime, int seconds) {
+  if (!runtime) return;
+  struct killing killing = {.givers = {runtime}, .giver_count = 1};
+  uint64_t until = loop_now() + (uint64_t)seconds * 1000000000;
+  struct timespec pause = {.tv_nsec = 1000000};
+  /* Twice nobody: who was forked while we looked is found then. */
+  for (int empty = 0; empty < 2 && loop_now() < until;) {
+    killing.found = 0;
+    procfs_each(kill_one, &killing);
+    empty = killing.found ? 0 : empty + 1;
+    if (empty < 2) nanosleep(&pause, NULL);
+  }
+}
+
+#else
+
+uint64_t tree_new_mark(bool detached) {
+  (void)detached;
+  return 0;
+}
+
+struct rlimit tree_mark_limit(uint64_t mark) { return (struct rlimit){mark, mark}; }
+
+int tree_members(struct loop *loop, const struct tree *tree, enum tree_search search, uint64_t not_before,
+                 struct members *members) {
+  (void)loop, (void)tree, (void)search, (void)not_before, (void)members;
+  return UV_ENOTSUP;
+}
+
+int tree_signal_member(const struct member *member, int signo) {
+  (void)member, (void)signo;
+  return UV_ENOTSUP;
+}
+
+void tree_kill_all(uint64_t runtime, int seconds) { (void)runtime, (void)seconds; }
+uint64_t tree_runtime(void) { return 0; }
+void tree_forget(struct loop *loop) { (void)loop; }
+
+#endif
