@@ -337,10 +337,6 @@ function hooks.task_ended(task)
   owner._queue:wake()
 end
 
-function hooks.process_ended(process)
-  if process._released then return end
-  process:_ended()
-  count_live(-1)
-end
+function hooks.process_ended(process) process:_ended() end
 
 return scopes

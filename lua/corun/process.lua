@@ -90,8 +90,16 @@ local function linger(process)
   process._lingers = lingering.last
 end
 
+--- While something of it may be left, SIGINT is ours.
+local function set_live(process, live)
+  if (process._is_live or false) == live then return end
+  process._is_live = live
+  scopes.count_live(live and 1 or -1)
+end
+
 --- Nothing of it is left: its scope and its descriptor let it go.
 function Process:_let_go()
+  set_live(self, false)
   self._home._processes[self] = nil
   if self._lingers then lingering[self._lingers] = nil end
   self._handle:let_go()
@@ -143,10 +151,10 @@ local function start(self, options, defaults, scope)
   self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)
-  scopes.count_live(1) -- before it: a signal to us may come with the child's first breath
+  set_live(self, true) -- before it: a signal to us may come with the child's first breath
   local handle, second, code, message, script, action = core.start(plan, self)
   if not handle then
-    scopes.count_live(-1)
+    set_live(self, false)
     if self._owns_tee then options.tee:_abandon() end
     failures.raise(options.argv, plan, second, code, message, script, action)
   end
@@ -301,6 +309,7 @@ end
 
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
+  if self._released then return end
   if self._own_group and self._handle:has_group() then
     linger(self)
   else
@@ -346,10 +355,8 @@ Process.__close = Process.close
 function Process:release()
   local handle = handle_of(self, "release")
   if not self._options.detached then errors.argument("release: only a process with detached = true outlives corun") end
-  if not self.status then
-    scopes.count_live(-1)
-    handle:release()
-  end
+  if not self.status then handle:release() end
+  set_live(self, false)
   self._released = true
   self:_end_feeding()
   close_streams(self)

@@ -99,6 +99,9 @@ static _Noreturn void guard(pid_t parent, int pidfd, int ready, uint64_t runtime
   _exit(0);
 }
 
+static pid_t guarded, guard_pid; /* by which process it was started; its number */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
 static int start(const char **missing) {
   *missing = "marks for processes (RLIMIT_LOCKS is in use, or /proc is not mounted)";
   uint64_t runtime = tree_runtime();
@@ -131,17 +134,26 @@ static int start(const char **missing) {
     waitpid(pid, NULL, 0);
     err = UV_EIO;
   }
+  if (!err) {
+    guarded = parent;
+    guard_pid = pid;
+  }
   return err;
 }
 
 int guard_start(const char **missing) {
-  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-  static pid_t started_by;
   pthread_mutex_lock(&lock);
-  int err = started_by == getpid() ? 0 : start(missing);
-  if (!err) started_by = getpid();
+  int err = guarded == getpid() ? 0 : start(missing);
   pthread_mutex_unlock(&lock);
   return err;
+}
+
+void guard_keep(void) {
+  if (!guarded || guarded != getpid()) return;
+  const char *missing;
+  pthread_mutex_lock(&lock);
+  if (waitpid(guard_pid, NULL, WNOHANG) == guard_pid) start(&missing);
+  pthread_mutex_unlock(&lock);
 }
 
 #else
@@ -150,5 +162,7 @@ int guard_start(const char **missing) {
   *missing = "Linux";
   return UV_ENOTSUP;
 }
+
+void guard_keep(void) {}
 
 #endif

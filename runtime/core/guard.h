@@ -15,4 +15,7 @@
  * needs. */
 int guard_start(const char **missing);
 
+/* Where there was one and somebody has killed it, starts another. Called before each start of a child. */
+void guard_keep(void);
+
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "guard.h"
 #include "procfs.h"
 #include "tree.h"
 
@@ -37,6 +38,7 @@ static void close_owned(struct owned *owned) {
 }
 
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure) {
+  guard_keep();
   int err = spawn_start(p->loop, request, &p->child, failure);
   if (err) return err;
   p->started_at = loop_now();
