@@ -174,7 +174,8 @@ function M.error_of(process, result)
     kind, fields.stream = "limit", process._limit_stream
     what = ("more than %d bytes of %s, %s"):format(options.limit or M.LIMIT, process._limit_stream, ending_of(result))
   end
-  return errors.new(kind, ("%s: %s after %.2f s"):format(result.command, what, result.duration), fields)
+  local left = result.survivors and "; not stopped: pid " .. table.concat(result.survivors, ", ") or ""
+  return errors.new(kind, ("%s: %s after %.2f s%s"):format(result.command, what, result.duration, left), fields)
 end
 
 -- Collecting

@@ -76,7 +76,7 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   uint64_t now = loop_now();
   bool reached = false;
   /* Who is of the tree is looked up before anybody gets it: parents that end take the way to their children along. */
-  int err = tree_members(p->loop, &p->tree, TREE_MARKED, pass == TREE_FIRST ? now - TREE_STALE : now, &found);
+  int err = tree_members(p->loop, &p->tree, TREE_MARKED, pass == TREE_FIRST ? tree_recent(p->loop) : now, &found);
   if (pass != TREE_NEWCOMERS) {
     int group_err = spawn_signal_group(&p->child, signo);
     reached = !group_err;
@@ -110,7 +110,7 @@ bool process_tree_is_alive(struct process *p) {
 }
 
 int process_members(struct process *p, struct members *members) {
-  if (!p->child.pid || !p->tree.own_group) return 0;
+  if (!p->child.pid) return 0;
   return tree_members(p->loop, &p->tree, TREE_WALKED, loop_now(), members);
 }
 

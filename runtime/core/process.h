@@ -45,18 +45,16 @@ int process_signal(struct process *p, int signo);
  * its own: to it alone. UV_ESRCH when nobody was there; signal 0 only asks. */
 enum tree_pass {
   TREE_ALL,       /* until nobody is found who has not got it */
-  TREE_FIRST,     /* those that are found now, in a look at /proc that may be TREE_STALE old; others are newcomers */
+  TREE_FIRST,     /* those that are found now, by a recent look at /proc; others are newcomers */
   TREE_NEWCOMERS, /* those that have not got it by the last TREE_FIRST */
 };
 int process_signal_tree(struct process *p, int signo, enum tree_pass pass);
 
-/* Nanoseconds. Many trees that are stopped at the same time share a look. */
-#define TREE_STALE 1000000
-
 /* Whether something of its tree still runs. */
 bool process_tree_is_alive(struct process *p);
 
-/* Adds all members of its tree that run, but for itself: however they can be found. */
+/* Adds all members of its tree that run, but for itself, however they can be found: also where they would not be
+ * signalled since it has no group of its own. */
 int process_members(struct process *p, struct members *members);
 
 /* Kills what runs (the tree), reaps it, forgets it. A detached process is let run. */

@@ -92,12 +92,13 @@ struct rlimit tree_mark_limit(uint64_t mark) {
 
 struct seen {
   pid_t pid, parent, group;
-  bool runs, has_stat, is_member;
+  bool runs, has_stat, is_member, is_other; /* is_other: the leader itself, or we */
   uint64_t soft, hard, started;
+  struct seen *next; /* of mark_members */
 };
 
 struct tree_look {
-  uint64_t began;
+  uint64_t began, took;
   bool walked; /* all processes, with their parents and groups; else those with a mark */
   struct seen *seen;
   size_t count, capacity;
@@ -161,8 +162,13 @@ static int look_again(struct tree_look *look, bool walked) {
   look->count = 0;
   look->began = loop_now();
   int err = procfs_each(see, look);
+  look->took = loop_now() - look->began;
   if (err) look->began = 0;
   return err;
+}
+
+uint64_t tree_recent(const struct loop *loop) {
+  return loop_now() - 10 * (loop->look ? loop->look->took : 0);
 }
 
 void tree_forget(struct loop *loop) {
@@ -194,20 +200,27 @@ static bool is_of_leader(const struct tree_look *look, const struct tree *tree, 
   return (look->walked && seen->parent == tree->leader) || is_giver(tree->leader, seen->soft);
 }
 
+/* Sets is_member. Who has been found and not been asked for those that follow it is in a list. */
 static void mark_members(struct tree_look *look, const struct tree *tree) {
   pid_t self = getpid();
+  struct seen *open = NULL;
   for (size_t i = 0; i < look->count; i++) {
     struct seen *seen = &look->seen[i];
-    seen->is_member = seen->pid != self && seen->pid != tree->leader && is_of_leader(look, tree, seen);
+    seen->is_other = seen->pid == self || seen->pid == tree->leader;
+    seen->is_member = !seen->is_other && is_of_leader(look, tree, seen);
+    if (!seen->is_member) continue;
+    seen->next = open;
+    open = seen;
   }
-  for (bool more = true; more;) { /* in as many rounds as there are generations */
-    more = false;
+  while (open) {
+    struct seen *member = open;
+    open = member->next;
     for (size_t i = 0; i < look->count; i++) {
       struct seen *seen = &look->seen[i];
-      if (seen->is_member || seen->pid == self || seen->pid == tree->leader) continue;
-      for (size_t k = 0; k < look->count && !seen->is_member; k++)
-        seen->is_member = look->seen[k].is_member && follows(look, seen, &look->seen[k]);
-      more = more || seen->is_member;
+      if (seen->is_member || seen->is_other || !follows(look, seen, member)) continue;
+      seen->is_member = true;
+      seen->next = open;
+      open = seen;
     }
   }
 }
@@ -321,6 +334,11 @@ int tree_signal_member(const struct member *member, int signo) {
 
 void tree_kill_all(uint64_t runtime, int seconds) { (void)runtime, (void)seconds; }
 uint64_t tree_runtime(void) { return 0; }
+uint64_t tree_recent(const struct loop *loop) {
+  (void)loop;
+  return 0;
+}
+
 void tree_forget(struct loop *loop) { (void)loop; }
 
 #endif

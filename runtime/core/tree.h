@@ -64,6 +64,10 @@ enum tree_search {
 int tree_members(struct loop *loop, const struct tree *tree, enum tree_search search, uint64_t not_before,
                  struct members *members);
 
+/* Since when a look counts as recent where newcomers are looked for again: many trees that are stopped at the same time
+ * share one, so that it is not the most of their cost. */
+uint64_t tree_recent(const struct loop *loop);
+
 /* Sends to it through a pidfd, if it is still there: UV_ESRCH if it is not. */
 int tree_signal_member(const struct member *member, int signo);
 
