@@ -2,6 +2,7 @@
 
 local core = require "corun.core"
 local attaching = require "corun.attach"
+local cgroups = require "corun.cgroup"
 local collector = require "corun.collect"
 local errors = require "corun.error"
 local failures = require "corun.failure"
@@ -28,7 +29,7 @@ local M = {}
 ---@field ended_at number?
 ---@field duration number?        seconds; so far, while it runs
 ---@field status corun.Status?    nil while it runs
----@field containment "group"|"process"  what a tree kill reaches
+---@field containment "cgroup"|"group"|"process"  what a tree kill reaches
 local Process = {}
 Process.__name = "corun.Process"
 M.Process = Process
@@ -70,7 +71,9 @@ function getters.ended_at(self)
   return self.started_at + self.duration
 end
 
-function getters.containment(self) return self._own_group and "group" or "process" end
+function getters.containment(self)
+  return self._has_cgroup and "cgroup" or self._own_group and "group" or "process"
+end
 
 function Process:__tostring()
   if not self._handle then return "Process (not started)" end
@@ -125,6 +128,17 @@ local function watch_limits(self)
   self._limit_watch = scope
 end
 
+--- The cgroup of its own. From then on nothing may raise until core.start takes it.
+local function make_cgroup(self, options, plan)
+  local cgroup, failure = cgroups.make(options)
+  if not cgroup then
+    if self._owns_tee then options.tee:_abandon() end
+    failures.raise_for(options, failure.kind, failure.message,
+      { code = failure.code, stage = "cgroup", option = failure.option })
+  end
+  plan.cgroup = cgroup
+end
+
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
@@ -141,12 +155,14 @@ local function start(self, options, defaults, scope)
   self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)
+  self._has_cgroup = cgroups.is_wanted(options)
+  if self._has_cgroup then make_cgroup(self, options, plan) end
   scopes.count_live(1) -- before it: a signal to us may come with the child's first breath
-  local handle, second, code, message, script, action = core.start(plan, self)
+  local handle, second, code, message, script, number = core.start(plan, self)
   if not handle then
     scopes.count_live(-1)
     if self._owns_tee then options.tee:_abandon() end
-    failures.raise(options.argv, plan, second, code, message, script, action)
+    failures.raise(options, plan, second, code, message, script, number)
   end
   self._handle = handle
   self.pid = handle:pid()
@@ -297,7 +313,7 @@ end
 
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
-  if self._own_group and self._handle:signal_tree(0) then
+  if self.containment ~= "process" and self._handle:signal_tree(0) then
     linger(self)
   else
     self:_let_go()

@@ -37,6 +37,7 @@ end
 local function is_alive(process)
   local handle = process._handle
   if not handle:status() then return true end
+  if process._has_cgroup then return handle:signal_tree(0) end -- where zombies do not count
   if not process._own_group or not handle:signal_tree(0) then return false end
   return core.group_members(process.pid) > 0
 end

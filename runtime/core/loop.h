@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct cgroup;
 struct process;
 struct timer;
 
@@ -32,6 +33,7 @@ struct loop {
   void *spawn_state;       /* private to the spawn backend */
   unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
   struct process *running; /* children that were not reaped yet */
+  struct cgroup *cgroups;  /* that children of ours have for themselves */
   struct owned owned;      /* a ring */
 };
 

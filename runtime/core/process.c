@@ -33,11 +33,22 @@ static void close_owned(struct owned *owned) {
   process_close((struct process *)((char *)owned - offsetof(struct process, owned)));
 }
 
+static void drop_cgroup(struct process *p, bool remove) {
+  if (!p->cgroup) return;
+  if (remove) cgroup_remove(p->cgroup);
+  cgroup_free(p->cgroup);
+  p->cgroup = NULL;
+}
+
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure) {
-  int err = spawn_start(p->loop, request, &p->child, failure);
-  if (err) return err;
+  struct spawn_request entering = *request;
+  if (p->cgroup) entering.cgroup = p->cgroup->procs;
+  int err = spawn_start(p->loop, &entering, &p->child, failure);
+  if (err) {
+    drop_cgroup(p, true);
+    return err;
+  }
   p->started_at = loop_now();
-  p->detached = request->session;
   p->next = p->loop->running;
   if (p->next) p->next->prev = p;
   p->loop->running = p;
@@ -50,7 +61,12 @@ int process_signal(struct process *p, int signo) {
 }
 
 int process_signal_tree(struct process *p, int signo) {
-  return p->child.pid ? spawn_signal_group(&p->child, signo) : UV_ESRCH;
+  if (!p->child.pid) return UV_ESRCH;
+  if (!p->cgroup) return spawn_signal_group(&p->child, signo);
+  int err = cgroup_signal(p->cgroup, signo);
+  /* Somebody may have moved it to another cgroup. */
+  bool alone = process_is_running(p) && !cgroup_has(p->cgroup, p->child.pid);
+  return alone && !spawn_signal(&p->child, signo) ? 0 : err;
 }
 
 static void forget(struct process *p, bool kill) {
@@ -60,6 +76,7 @@ static void forget(struct process *p, bool kill) {
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);
   spawn_release(&p->child, kill && running);
+  if (p->cgroup && kill) cgroup_destroy(p->cgroup);
   if (running) {
     p->has_ended = true;
     p->ended_at = loop_now();
@@ -72,14 +89,23 @@ static void forget(struct process *p, bool kill) {
 void process_close(struct process *p) {
   /* Members of a group whose leader has ended are not killed here: that is for stop plans to decide. */
   forget(p, process_is_running(p) && !p->detached);
+  drop_cgroup(p, true);
+}
+
+void process_release(struct process *p) {
+  if (!p->has_ended) return;
+  spawn_release(&p->child, false);
+  drop_cgroup(p, true);
 }
 
 void process_abandon(struct process *p) {
   forget(p, false);
+  drop_cgroup(p, false);
 }
 
 void process_kill_all(struct loop *loop) {
   for (struct process *p = loop->running; p; p = p->next) process_signal_tree(p, SIGKILL);
+  for (struct cgroup *g = loop->cgroups; g; g = g->next) cgroup_destroy(g);
 }
 
 int process_usage(const struct process *p, struct process_usage *usage) {

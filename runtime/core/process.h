@@ -10,6 +10,7 @@
 #ifndef CORUN_PROCESS_H
 #define CORUN_PROCESS_H
 
+#include "cgroup.h"
 #include "spawn.h"
 #include "waiter.h"
 
@@ -20,8 +21,9 @@ struct process {
   bool has_ended;
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
-  bool detached;                 /* has a session of its own, to outlive us */
   /* public */
+  bool detached;                 /* set before the start: is to outlive us */
+  struct cgroup *cgroup;         /* set before the start, ours from then on; NULL: it has none of its own */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */
   struct owned owned;
@@ -34,12 +36,16 @@ int process_start(struct process *p, const struct spawn_request *request, struct
 
 static inline bool process_is_running(const struct process *p) { return p->child.pid && !p->has_ended; }
 
-/* To the process alone, and to all that is left of its group (also after its end); UV_ESRCH when nobody was there. */
+/* To the process alone, and to all that is left of its cgroup or else group (also after its end); UV_ESRCH when nobody
+ * was there. */
 int process_signal(struct process *p, int signo);
 int process_signal_tree(struct process *p, int signo);
 
 /* Kills what runs (the tree), reaps it, forgets it. A detached process is let run. */
 void process_close(struct process *p);
+
+/* Once it has ended: nothing of its tree is left, or is our business. Removes its cgroup. */
+void process_release(struct process *p);
 
 /* Lets it run on without us: no status will come. */
 void process_abandon(struct process *p);
@@ -51,7 +57,8 @@ struct process_usage {
 };
 int process_usage(const struct process *p, struct process_usage *usage);
 
-/* Kills the trees of all running children of the loop, at once and without waiting. */
+/* Kills the trees of all running children of the loop, at once. Those with a cgroup are waited for, so that it can be
+ * removed. */
 void process_kill_all(struct loop *loop);
 
 #endif
