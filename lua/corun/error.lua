@@ -26,6 +26,7 @@ local core = require "corun.core"
 ---@field code string?     the errno's name ("ENOENT")
 ---@field stage string?    the step of a start that failed: "exec", "chdir", "open", "setuid", …
 ---@field path string?
+---@field option string?   of a start that failed: the spec's option that is to blame
 ---@field argv string[]?
 ---@field seconds number?
 ---@field reason any

@@ -2,6 +2,7 @@
 
 local core = require "corun.core"
 local attaching = require "corun.attach"
+local cgroups = require "corun.cgroup"
 local collector = require "corun.collect"
 local errors = require "corun.error"
 local failures = require "corun.failure"
@@ -28,8 +29,8 @@ local M = {}
 ---@field ended_at number?
 ---@field duration number?        seconds; so far, while it runs
 ---@field status corun.Status?    nil while it runs
----@field containment "group"|"process"  what a tree kill reaches: its process group and, on Linux, also who has left
----that (setsid, a daemon's double fork: see runtime/core/tree.h); or itself alone
+---@field containment "cgroup"|"group"|"process"  what a tree kill reaches: its cgroup; its process group and, on Linux,
+---also who has left that (setsid, a daemon's double fork: see runtime/core/tree.h); or itself alone
 ---@field survivors integer[]?    pids of what the last stop plan has left; nil: nothing
 local Process = {}
 Process.__name = "corun.Process"
@@ -72,7 +73,9 @@ function getters.ended_at(self)
   return self.started_at + self.duration
 end
 
-function getters.containment(self) return self._own_group and "group" or "process" end
+function getters.containment(self)
+  return self._has_cgroup and "cgroup" or self._own_group and "group" or "process"
+end
 
 function Process:__tostring()
   if not self._handle then return "Process (not started)" end
@@ -135,6 +138,17 @@ local function watch_limits(self)
   self._limit_watch = scope
 end
 
+--- The cgroup of its own. From then on nothing may raise until core.start takes it.
+local function make_cgroup(self, options, plan)
+  local cgroup, failure = cgroups.make(options)
+  if not cgroup then
+    if self._owns_tee then options.tee:_abandon() end
+    failures.raise_for(options, failure.kind, failure.message,
+      { code = failure.code, stage = "cgroup", option = failure.option })
+  end
+  plan.cgroup = cgroup
+end
+
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
@@ -151,12 +165,14 @@ local function start(self, options, defaults, scope)
   self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)
+  self._has_cgroup = cgroups.is_wanted(options) or nil
+  if self._has_cgroup then make_cgroup(self, options, plan) end
   set_live(self, true) -- before it: a signal to us may come with the child's first breath
-  local handle, second, code, message, script, action = core.start(plan, self)
+  local handle, second, code, message, script, number = core.start(plan, self)
   if not handle then
     set_live(self, false)
     if self._owns_tee then options.tee:_abandon() end
-    failures.raise(options.argv, plan, second, code, message, script, action)
+    failures.raise(options, plan, second, code, message, script, number)
   end
   self._handle = handle
   self.pid = handle:pid()
@@ -310,7 +326,7 @@ end
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
   if self._released then return end
-  if self._own_group and self._handle:has_group() then
+  if self._handle:has_group() then
     linger(self)
   else
     self:_let_go()

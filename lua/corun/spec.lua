@@ -1,6 +1,7 @@
 --- Specs: what a person writes about a command, checked, and turned into the plan that the core starts.
 
 local core = require "corun.core"
+local cgroups = require "corun.cgroup"
 local errors = require "corun.error"
 local formats = require "corun.format"
 local shell = require "corun.shell"
@@ -34,6 +35,13 @@ local M = {}
 ---@field groups (integer|string)[]?  supplementary; default none where uid or gid is set
 ---@field nice integer?            added to ours
 ---@field rlimits table<string, integer|"unlimited"|{ [1]: integer|"unlimited", [2]: integer|"unlimited" }>?
+---@field cpu_affinity integer[]?  the processors it may run on, by number, as of taskset
+---@field oom_score_adj integer?   -1000 (never chosen when memory runs out) to 1000 (first); less than ours is root's
+---@field no_new_privileges boolean?  programs it executes give it none (set-user-ID, capabilities); false: as ours
+---@field cgroup boolean?          a cgroup (version 2) of its own: nothing of its tree gets out of reach of `kill`
+---@field memory_max (integer|"unlimited")?  bytes that its cgroup may use (without swap): over it, it is killed
+---@field cpu_max (number|"unlimited")?      processors' worth of time that its cgroup may use, as 0.5
+---@field pids_max (integer|"unlimited")?    processes and threads that its cgroup may have
 ---@field argv0 string?
 ---@field stdin "pipe"|"null"|"inherit"|corun.File|corun.Reader|file*|integer|nil
 ---@field input string|fun(): string?|nil  fed to stdin, then EOF
@@ -55,6 +63,7 @@ local M = {}
 ---@field ansi "strip"|nil         of captured output: escape sequences of terminals go; default: left alone
 ---@field group boolean?           own process group; default true unless stdin is an inherited terminal
 ---@field detached boolean?        own session; outlives its scope
+---@field new_session boolean?     own session, without a terminal, but stopped at the end of its scope
 ---@field format string?           "bytes", "lines", "nul", "json", "jsonl", "csv"
 
 -- One checker for each option: given the value and the option's name, it raises or returns the value to use.
@@ -109,6 +118,56 @@ local function list(value, name, what)
   return value
 end
 
+--- A list without holes and without anything else in it.
+local function sequence(value, name, what)
+  local count = #list(value, name, what)
+  local found = 0
+  for key in pairs(value) do
+    if math.type(key) ~= "integer" or key < 1 then
+      argument("option '%s': a list of %s expected, got the field %s", name, what, show(key))
+    end
+    found, count = found + 1, math.max(count, key)
+  end
+  if found < count then argument("option '%s': a list of %s expected, got one with a hole", name, what) end
+  return value
+end
+
+local function in_range(least, most)
+  return function(value, name)
+    if math.type(value) ~= "integer" or value < least or value > most then
+      argument("option '%s': a whole number from %d to %d expected, got %s", name, least, most, show(value))
+    end
+    return value
+  end
+end
+
+local cpu_number = in_range(0, core.most_cpus - 1)
+
+local function cpus(value, name)
+  local numbers = {}
+  for i, number in ipairs(sequence(value, name, "processors")) do
+    numbers[i] = cpu_number(number, ("%s[%d]"):format(name, i))
+  end
+  if #numbers == 0 then argument("option '%s': a list of processors expected, got an empty one", name) end
+  return numbers
+end
+
+--- Of a limit that a cgroup has; "max" is the kernel's word.
+local function cgroup_limit(is_good, expectation)
+  return function(value, name)
+    if value == "unlimited" then return "max" end
+    if not is_good(value) then
+      argument("option '%s': %s or \"unlimited\" expected, got %s", name, expectation, show(value))
+    end
+    return value
+  end
+end
+
+local function is_positive(value) return math.type(value) == "integer" and value > 0 end
+
+--- The kernel's least share is a millisecond in each tenth of a second.
+local function is_cpu_share(value) return type(value) == "number" and value >= 0.01 and value <= core.most_cpus end
+
 local function limit_number(value, name)
   if value == "unlimited" or value == -1 then return -1 end
   if math.type(value) ~= "integer" or value < 0 then
@@ -123,10 +182,19 @@ local function rlimits(value, name)
     local resource = core.limits[limit]
     if not resource then argument("option '%s': there is no limit %s", name, show(limit)) end
     local soft, hard = wanted, wanted
-    if type(wanted) == "table" then soft, hard = wanted[1], wanted[2] end
     local full_name = name .. "." .. tostring(limit)
-    limits[#limits + 1] = { resource, limit_number(soft, full_name), limit_number(hard, full_name) }
+    if type(wanted) == "table" then soft, hard = table.unpack(sequence(wanted, full_name, "two limits")) end
+    if type(wanted) == "table" and #wanted > 2 then
+      argument("option '%s': a soft and a hard limit expected, got %d", full_name, #wanted)
+    end
+    soft, hard = limit_number(soft, full_name), limit_number(hard, full_name)
+    if hard >= 0 and (soft < 0 or soft > hard) then
+      argument("option '%s': a soft limit of at most the hard one expected, got {%s, %s}", full_name,
+        show(wanted[1]), show(wanted[2]))
+    end
+    limits[#limits + 1] = { resource, soft, hard, limit }
   end
+  table.sort(limits, function(a, b) return a[4] < b[4] end) -- if several cannot be set, the same one is named each time
   return limits
 end
 
@@ -281,19 +349,20 @@ end
 
 local checkers = {
   cwd = directory, env = environment, clear_env = boolean, umask = octal, argv0 = text, rlimits = rlimits,
-  uid = function(value, name) return { id_of(value, name, core.user) } end,
+  uid = function(value, name)
+    local id, primary = id_of(value, name, core.user)
+    return { id, primary, value }
+  end,
   gid = function(value, name) return (id_of(value, name, core.group)) end,
   groups = function(value, name)
     local ids = {}
-    for i, group in ipairs(list(value, name, "groups")) do ids[i] = id_of(group, name, core.group) end
+    for i, group in ipairs(sequence(value, name, "groups")) do ids[i] = id_of(group, name, core.group) end
     return ids
   end,
-  nice = function(value, name)
-    if math.type(value) ~= "integer" or value < -40 or value > 40 then
-      argument("option '%s': a whole number from -40 to 40 expected, got %s", name, show(value))
-    end
-    return value
-  end,
+  nice = in_range(-40, 40), cpu_affinity = cpus, oom_score_adj = in_range(-1000, 1000), no_new_privileges = boolean,
+  cgroup = boolean, memory_max = cgroup_limit(is_positive, "a whole number of bytes, 1 or more,"),
+  pids_max = cgroup_limit(is_positive, "a whole number, 1 or more,"),
+  cpu_max = cgroup_limit(is_cpu_share, ("a number of processors from 0.01 to %d"):format(core.most_cpus)),
   stdin = function(value, name) return stdio(value, name, stdio_words.stdin) end,
   stdout = function(value, name) return stdio(value, name, stdio_words.stdout) end,
   stderr = function(value, name) return stdio(value, name, stdio_words.stderr) end,
@@ -307,7 +376,7 @@ local checkers = {
     argument("option '%s': true, a prefix, a Writer or {file = path} expected, got %s", name, show(value))
   end,
   crlf = boolean, utf8 = one_of("replace"), ansi = one_of("strip"),
-  group = boolean, detached = boolean,
+  group = boolean, detached = boolean, new_session = boolean,
   format = function(value, name)
     if not formats.names[value] then
       argument("option '%s': \"bytes\", \"lines\", \"nul\", \"json\", \"jsonl\" or \"csv\" expected, got %s", name,
@@ -326,6 +395,16 @@ local function read_argv(spec, who)
   return argv
 end
 
+local function cgroup_combination(options)
+  if options.detached then
+    argument("options 'cgroup' and 'detached': a cgroup is removed at the end, which we may not live to see")
+  end
+  if options.cgroup ~= false then return end
+  for _, name in ipairs { "memory_max", "cpu_max", "pids_max" } do
+    if options[name] ~= nil then argument("options 'cgroup' and '%s': the limit is one of the cgroup", name) end
+  end
+end
+
 local function combination(options)
   if options.input ~= nil and options.stdin ~= nil and options.stdin ~= "pipe" then
     argument("options 'input' and 'stdin': only one of them, or stdin = \"pipe\"")
@@ -339,6 +418,10 @@ local function combination(options)
   if options.stop and options.grace then
     argument("options 'stop' and 'grace': grace is the wait of the default plan")
   end
+  if options.new_session and options.group == false then
+    argument("options 'new_session' and 'group': the leader of a session leads a group")
+  end
+  if cgroups.is_wanted(options) then cgroup_combination(options) end
 end
 
 --- A copy, with the plain tables in it (env, check, a file's, …), so that later changes of theirs do not matter.
@@ -461,7 +544,10 @@ function M.plan(options, defaults)
     file = argv[1], argv = argv, path = search_path(options), env = environment_list(options),
     cwd = options.cwd, umask = options.umask, nice = options.nice, limits = options.rlimits,
     uid = uid and uid[1], gid = options.gid or uid and uid[2], groups = options.groups,
-    session = options.detached, die_with_parent = not options.detached,
+    cpus = options.cpu_affinity, oom_score_adj = options.oom_score_adj and tostring(options.oom_score_adj),
+    no_new_privileges = options.no_new_privileges,
+    session = options.detached or options.new_session, detached = options.detached,
+    die_with_parent = not options.detached,
     shares_output = shares_output(options),
   }
   if options.argv0 then
@@ -469,7 +555,7 @@ function M.plan(options, defaults)
   end
   local group = options.group
   if group == nil then group = not (options.stdin == "inherit" and core.isatty(0)) end
-  plan.group = group or options.detached or false
+  plan.group = group or plan.session or false
   plan.fds = descriptor_actions(plan, options)
   return plan
 end

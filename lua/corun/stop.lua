@@ -146,7 +146,7 @@ end
 local function survivors_of(process)
   local pids = {}
   if not process._handle:status() then pids[1] = process.pid end
-  local members = process._own_group and core.members(process._handle) or {}
+  local members = process.containment ~= "process" and core.members(process._handle) or {}
   for _, member in ipairs(members) do pids[#pids + 1] = member.pid end
   table.sort(pids)
   return #pids > 0 and pids or nil

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct cgroup;
 struct process;
 struct timer;
 struct tree_look;
@@ -34,6 +35,7 @@ struct loop {
   unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
   struct tree_look *look;  /* private to tree.c */
   struct process *running; /* children that were not reaped yet */
+  struct cgroup *cgroups;  /* that children of ours have for themselves */
   struct owned owned;      /* a ring */
 };
 

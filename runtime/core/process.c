@@ -37,12 +37,23 @@ static void close_owned(struct owned *owned) {
   process_close((struct process *)((char *)owned - offsetof(struct process, owned)));
 }
 
+static void drop_cgroup(struct process *p, bool remove) {
+  if (!p->cgroup) return;
+  if (remove) cgroup_remove(p->cgroup);
+  cgroup_free(p->cgroup);
+  p->cgroup = NULL;
+}
+
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure) {
   guard_keep();
-  int err = spawn_start(p->loop, request, &p->child, failure);
-  if (err) return err;
+  struct spawn_request entering = *request;
+  if (p->cgroup) entering.cgroup = p->cgroup->procs;
+  int err = spawn_start(p->loop, &entering, &p->child, failure);
+  if (err) {
+    drop_cgroup(p, true);
+    return err;
+  }
   p->started_at = loop_now();
-  p->detached = request->session;
   p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = request->mark};
   p->next = p->loop->running;
   if (p->next) p->next->prev = p;
@@ -68,8 +79,16 @@ static int signal_found(struct process *p, int signo, const struct members *foun
   return 0;
 }
 
+static int signal_cgroup(struct process *p, int signo) {
+  int err = cgroup_signal(p->cgroup, signo);
+  /* Somebody may have moved it to another cgroup. */
+  bool alone = process_is_running(p) && !cgroup_has(p->cgroup, p->child.pid);
+  return alone && !spawn_signal(&p->child, signo) ? 0 : err;
+}
+
 int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   if (!p->child.pid) return UV_ESRCH;
+  if (p->cgroup) return pass == TREE_NEWCOMERS ? UV_ESRCH : signal_cgroup(p, signo);
   if (!p->tree.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);
   if (pass != TREE_NEWCOMERS) p->signalled.count = 0;
   struct members found = {0};
@@ -95,10 +114,16 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   return err && err != UV_ENOTSUP ? err : UV_ESRCH;
 }
 
+bool process_has_group(struct process *p) {
+  if (p->cgroup) return !cgroup_signal(p->cgroup, 0);
+  return p->tree.own_group && !spawn_signal_group(&p->child, 0);
+}
+
 bool process_tree_is_alive(struct process *p) {
   if (process_is_running(p)) return true;
+  if (p->cgroup) return process_has_group(p);
   if (!p->child.pid || !p->tree.own_group) return false;
-  bool has_group = !spawn_signal_group(&p->child, 0); /* zombies count there */
+  bool has_group = process_has_group(p);
   uint64_t not_before = p->seen_alive_at > p->ended_at ? p->seen_alive_at : p->ended_at;
   struct members found = {0};
   int err = tree_members(p->loop, &p->tree, TREE_MARKED, not_before, &found);
@@ -121,6 +146,7 @@ static void forget(struct process *p, bool kill) {
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);
   spawn_release(&p->child, kill && running);
+  if (p->cgroup && kill) cgroup_destroy(p->cgroup);
   members_free(&p->signalled);
   if (running) {
     p->has_ended = true;
@@ -134,21 +160,25 @@ static void forget(struct process *p, bool kill) {
 void process_close(struct process *p) {
   /* Members of a group whose leader has ended are not killed here: that is for stop plans to decide. */
   forget(p, process_is_running(p) && !p->detached);
+  drop_cgroup(p, true);
 }
 
 void process_abandon(struct process *p) {
   forget(p, false);
+  drop_cgroup(p, false);
 }
 
 void process_let_go(struct process *p) {
   if (!p->has_ended) return;
   spawn_release(&p->child, false);
   members_free(&p->signalled);
+  drop_cgroup(p, true);
 }
 
 void process_kill_all(struct loop *loop) {
   for (struct process *p = loop->running; p; p = p->next)
     if (!p->detached) process_signal_tree(p, SIGKILL, TREE_ALL);
+  for (struct cgroup *g = loop->cgroups; g; g = g->next) cgroup_destroy(g);
 }
 
 int process_usage(const struct process *p, struct process_usage *usage) {

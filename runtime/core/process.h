@@ -10,6 +10,7 @@
 #ifndef CORUN_PROCESS_H
 #define CORUN_PROCESS_H
 
+#include "cgroup.h"
 #include "spawn.h"
 #include "tree.h"
 #include "waiter.h"
@@ -22,8 +23,9 @@ struct process {
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
   struct tree tree;
-  bool detached;                 /* has a session of its own, to outlive us */
   /* public */
+  bool detached;                 /* set before the start: is to outlive us */
+  struct cgroup *cgroup;         /* set before the start, ours from then on; NULL: it has none of its own */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */
   struct members signalled;      /* of its tree, since the last process_signal_tree of TREE_ALL or TREE_FIRST */
@@ -41,7 +43,7 @@ static inline bool process_is_running(const struct process *p) { return p->child
 /* To the process alone; UV_ESRCH when it has ended. */
 int process_signal(struct process *p, int signo);
 
-/* To all that is left of its tree (also after its end): its group, and who has left that. A process without a group of
+/* To all that is left of its tree (also after its end): its cgroup, or else its group and who has left that. A process without a group of
  * its own: to it alone. UV_ESRCH when nobody was there; signal 0 only asks. */
 enum tree_pass {
   TREE_ALL,       /* until nobody is found who has not got it */
@@ -49,6 +51,9 @@ enum tree_pass {
   TREE_NEWCOMERS, /* those that have not got it by the last TREE_FIRST */
 };
 int process_signal_tree(struct process *p, int signo, enum tree_pass pass);
+
+/* Whether its cgroup or group has members; in a group zombies count, too. */
+bool process_has_group(struct process *p);
 
 /* Whether something of its tree still runs. */
 bool process_tree_is_alive(struct process *p);
@@ -63,7 +68,7 @@ void process_close(struct process *p);
 /* Lets it run on without us: no status will come. */
 void process_abandon(struct process *p);
 
-/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them. */
+/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them, removes its cgroup. */
 void process_let_go(struct process *p);
 
 /* Live numbers of a running process from /proc (Linux; UV_ENOTSUP elsewhere): seconds and bytes. */
@@ -73,7 +78,8 @@ struct process_usage {
 };
 int process_usage(const struct process *p, struct process_usage *usage);
 
-/* Kills the trees of all running children of the loop, but for the detached, at once and without waiting. */
+/* Kills the trees of all running children of the loop, but for the detached, at once. Those with a cgroup are waited
+ * for, so that it can be removed. */
 void process_kill_all(struct loop *loop);
 
 #endif

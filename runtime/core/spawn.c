@@ -12,13 +12,18 @@ const char *spawn_stage_name(enum spawn_stage stage) {
   case SPAWN_FORK: return "fork";
   case SPAWN_SESSION: return "setsid";
   case SPAWN_GROUP: return "setpgid";
+  case SPAWN_CGROUP: return "cgroup";
   case SPAWN_STDIO: return "stdio";
+  case SPAWN_OOM_SCORE: return "oom_score_adj";
+  case SPAWN_AFFINITY: return "affinity";
   case SPAWN_NICE: return "nice";
   case SPAWN_RLIMIT: return "rlimit";
+  case SPAWN_UMASK: return "umask";
   case SPAWN_SETGROUPS: return "setgroups";
   case SPAWN_SETGID: return "setgid";
   case SPAWN_SETUID: return "setuid";
   case SPAWN_CHDIR: return "chdir";
+  case SPAWN_NO_NEW_PRIVILEGES: return "no_new_privileges";
   case SPAWN_EXEC: return "exec";
   }
   return "unknown";

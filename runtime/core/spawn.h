@@ -4,8 +4,8 @@
  *   the parent's size; the child makes raw system calls only and reports its failing step through shared memory; the
  *   end comes by the pidfd in the loop and wait4 of exactly this child, so no SIGCHLD handler is needed and nobody
  *   else's is disturbed; a signal goes through the pidfd and cannot reach a recycled pid.
- * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, parent-death signal nor rusage (the first four
- *   fail with UV_ENOTSUP); a process group of its own is a session of its own; a status that somebody else took is
+ * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, cpus, oom_score_adj, cgroup, no_new_privileges (these
+ *   fail with UV_ENOTSUP), parent-death signal nor rusage; a process group of its own is a session of its own; a status that somebody else took is
  *   never reported; a text without #! is given to /bin/sh by the C library.
  *
  * In both, the child gets default signal dispositions, an empty signal mask, the soft RLIMIT_NOFILE that the program
@@ -33,13 +33,18 @@ enum spawn_stage {
   SPAWN_FORK,
   SPAWN_SESSION,
   SPAWN_GROUP,
+  SPAWN_CGROUP,
   SPAWN_STDIO,
+  SPAWN_OOM_SCORE,
+  SPAWN_AFFINITY,
   SPAWN_NICE,
   SPAWN_RLIMIT,
+  SPAWN_UMASK,
   SPAWN_SETGROUPS,
   SPAWN_SETGID,
   SPAWN_SETUID,
   SPAWN_CHDIR,
+  SPAWN_NO_NEW_PRIVILEGES,
   SPAWN_EXEC,
 };
 const char *spawn_stage_name(enum spawn_stage stage);
@@ -69,17 +74,23 @@ struct spawn_request {
   long uid, gid;               /* -1: ours */
   int umask;                   /* -1: ours */
   int nice;                    /* added to ours; 0: ours */
+  const int *cpus;             /* numbers, from 0, below SPAWN_CPUS */
+  size_t cpu_count;            /* 0: ours */
+  const char *oom_score_adj;   /* the number as text; NULL: ours */
+  const char *cgroup;          /* the path of a cgroup.procs, entered before all else; NULL: ours */
+  bool no_new_privileges;      /* exec gives none: no set-user-ID, no file capabilities */
   bool session;                /* a session (and group) of its own */
   bool group;                  /* a process group of its own */
   uint64_t mark;               /* of its tree (tree.h); 0: none */
   bool die_with_parent;        /* SIGKILL when the thread that spawned ends; only asked of the main thread */
 };
 
-enum { SPAWN_PATH = 1024 };
+enum { SPAWN_PATH = 1024, SPAWN_CPUS = 8192 };
 
 struct spawn_failure {
   enum spawn_stage stage;
   int error;         /* negative libuv error */
+  int index;         /* SPAWN_RLIMIT, SPAWN_AFFINITY, SPAWN_STDIO: in `limits`, `cpus`, `fds` of the request; else -1 */
   /* SPAWN_EXEC, UV_ENOENT: the path of a program that is there, while what its #! line names is not; else "" */
   char interpreter[SPAWN_PATH];
 };

@@ -23,7 +23,7 @@ int spawn_init(struct loop *loop) {
 void spawn_exit(struct loop *loop) { (void)loop; }
 
 static int fail(struct spawn_failure *failure, enum spawn_stage stage, int err) {
-  *failure = (struct spawn_failure){.stage = stage, .error = err};
+  *failure = (struct spawn_failure){.stage = stage, .error = err, .index = -1};
   return err;
 }
 
@@ -31,7 +31,11 @@ static int refuse_unsupported(const struct spawn_request *q, struct spawn_failur
   if (q->nice) return fail(failure, SPAWN_NICE, UV_ENOTSUP);
   if (q->limit_count) return fail(failure, SPAWN_RLIMIT, UV_ENOTSUP);
   if (q->group_count > 0) return fail(failure, SPAWN_SETGROUPS, UV_ENOTSUP);
-  if (q->umask >= 0) return fail(failure, SPAWN_PREPARE, UV_ENOTSUP);
+  if (q->cgroup) return fail(failure, SPAWN_CGROUP, UV_ENOTSUP);
+  if (q->oom_score_adj) return fail(failure, SPAWN_OOM_SCORE, UV_ENOTSUP);
+  if (q->cpu_count) return fail(failure, SPAWN_AFFINITY, UV_ENOTSUP);
+  if (q->no_new_privileges) return fail(failure, SPAWN_NO_NEW_PRIVILEGES, UV_ENOTSUP);
+  if (q->umask >= 0) return fail(failure, SPAWN_UMASK, UV_ENOTSUP);
   return 0;
 }
 

@@ -43,6 +43,7 @@ struct child_plan {
   /* written by the child */
   enum spawn_stage failed_stage;
   int error;          /* 0 while nothing has failed */
+  int failed_index;   /* of the descriptor, limit or processor it is at; -1 */
   const char *script; /* the candidate whose interpreter is missing */
 };
 
@@ -101,6 +102,7 @@ IN_CHILD static void place_descriptors(struct child_plan *plan) {
   /* First lift those that another's number would overwrite above all numbers of the child. */
   for (size_t i = 0; i < q->fd_count; i++) {
     int fd = q->fds[i].parent;
+    plan->failed_index = (int)i;
     if (fd <= plan->highest && fd != q->fds[i].child) {
       fd = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, plan->highest + 1);
       fail_if(plan, SPAWN_STDIO, fd);
@@ -110,6 +112,7 @@ IN_CHILD static void place_descriptors(struct child_plan *plan) {
   int next = 0;
   for (size_t i = 0; i < q->fd_count; i++) {
     int child = q->fds[i].child;
+    plan->failed_index = (int)i;
     if (plan->moved[i] == child) /* in place: only let it through exec */
       fail_if(plan, SPAWN_STDIO, syscall(SYS_fcntl, child, F_SETFD, 0));
     else
@@ -117,18 +120,63 @@ IN_CHILD static void place_descriptors(struct child_plan *plan) {
     close_between(next, child - 1);
     next = child + 1;
   }
+  plan->failed_index = -1;
   close_between(next, INT32_MAX);
+}
+
+/* Writes a small file in one piece; -1 and errno. */
+IN_CHILD static long write_file(const char *path, const char *text) {
+  int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  size_t size = 0;
+  while (text[size]) size++;
+  long result = syscall(SYS_write, fd, text, size);
+  int err = errno;
+  syscall(SYS_close, fd);
+  errno = err;
+  return result;
+}
+
+/* Of a set of processors the kernel takes those that there are, or that we may use, and is content with one. */
+IN_CHILD static void set_affinity(struct child_plan *plan) {
+  const struct spawn_request *q = plan->request;
+  enum { BITS = 8 * sizeof(unsigned long) };
+  unsigned long wanted[SPAWN_CPUS / BITS], got[SPAWN_CPUS / BITS];
+  for (size_t i = 0; i < SPAWN_CPUS / BITS; i++) wanted[i] = got[i] = 0;
+  for (size_t i = 0; i < q->cpu_count; i++) wanted[q->cpus[i] / BITS] |= 1ul << q->cpus[i] % BITS;
+  long result = syscall(SYS_sched_setaffinity, 0, sizeof wanted, wanted);
+  if (result >= 0) result = syscall(SYS_sched_getaffinity, 0, sizeof got, got);
+  else if (errno == EINVAL && q->cpu_count == 1) plan->failed_index = 0;
+  fail_if(plan, SPAWN_AFFINITY, result);
+  for (size_t i = 0; i < q->cpu_count; i++) {
+    if (got[q->cpus[i] / BITS] >> q->cpus[i] % BITS & 1) continue;
+    plan->failed_index = (int)i;
+    errno = EINVAL;
+    fail_if(plan, SPAWN_AFFINITY, -1);
+  }
+}
+
+IN_CHILD static void set_limits(struct child_plan *plan) {
+  const struct spawn_request *q = plan->request;
+  fail_if(plan, SPAWN_RLIMIT, syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &plan->nofile, NULL));
+  for (size_t i = 0; i < q->limit_count; i++) {
+    plan->failed_index = (int)i;
+    fail_if(plan, SPAWN_RLIMIT, syscall(SYS_prlimit64, 0, q->limits[i].resource, &q->limits[i].limit, NULL));
+  }
+  plan->failed_index = -1;
 }
 
 IN_CHILD static void take_surroundings(struct child_plan *plan) {
   const struct spawn_request *q = plan->request;
+  /* Before a limit of open files, and before the user changes: a lower score needs a privilege. As long as the parent
+   * waits for us the kernel sets it for us alone, though we share its memory. */
+  if (q->oom_score_adj) fail_if(plan, SPAWN_OOM_SCORE, write_file("/proc/self/oom_score_adj", q->oom_score_adj));
+  if (q->cpu_count) set_affinity(plan);
   if (q->nice) {
     long nice = 20 - syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, 0) + q->nice;
     fail_if(plan, SPAWN_NICE, syscall(SYS_setpriority, 0, 0, nice));
   }
-  fail_if(plan, SPAWN_RLIMIT, syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &plan->nofile, NULL));
-  for (size_t i = 0; i < q->limit_count; i++)
-    fail_if(plan, SPAWN_RLIMIT, syscall(SYS_prlimit64, 0, q->limits[i].resource, &q->limits[i].limit, NULL));
+  set_limits(plan);
   if (q->umask >= 0) syscall(SYS_umask, q->umask);
   /* As root a change of user without a list of groups must not keep root's. */
   bool drop_groups = q->group_count < 0 && (q->uid >= 0 || q->gid >= 0) && syscall(SYS_geteuid) == 0;
@@ -171,12 +219,15 @@ IN_CHILD static int child_main(void *arg) {
   if (q->mark) syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL);
   if (q->session) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
+  if (q->cgroup) fail_if(plan, SPAWN_CGROUP, write_file(q->cgroup, "0"));
   place_descriptors(plan);
   take_surroundings(plan);
   if (q->die_with_parent) { /* after the change of user, which clears it */
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
     if (syscall(SYS_getppid) != plan->parent) syscall(SYS_exit, 127); /* it died before */
   }
+  if (q->no_new_privileges)
+    fail_if(plan, SPAWN_NO_NEW_PRIVILEGES, syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, empty_mask, NULL, KERNEL_MASK);
   bool searched = strchr(q->file, '/') == NULL;
   int found = ENOENT;
@@ -264,12 +315,12 @@ static void pidfd_event(void *owner, int events) {
 int spawn_start(struct loop *loop, const struct spawn_request *request, struct spawn_child *child,
                 struct spawn_failure *failure) {
   struct child_plan plan = {.request = request, .parent = getpid(), .highest = 2,
-                            .nofile = spawn_original_nofile,
+                            .failed_index = -1, .nofile = spawn_original_nofile,
                             .mark = tree_mark_limit(request->mark)};
   struct watch *watch = NULL;
   int pidfd = -1;
   int err = spawn_candidates(request->file, request->path, (char **)&plan.candidates);
-  *failure = (struct spawn_failure){.stage = SPAWN_PREPARE};
+  *failure = (struct spawn_failure){.stage = SPAWN_PREPARE, .index = -1};
   if (err) return failure->error = err;
   plan.moved = calloc(request->fd_count + 1, sizeof *plan.moved);
   if (!plan.moved) {
@@ -288,6 +339,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   if (plan.error) {
     failure->stage = plan.failed_stage;
     failure->error = plan.error;
+    failure->index = plan.failed_index;
     if (plan.script) snprintf(failure->interpreter, sizeof failure->interpreter, "%s", plan.script);
     goto reap;
   }

@@ -40,6 +40,7 @@ struct scratch {
   char **argv, **envp;
   struct spawn_limit *limits;
   gid_t *groups;
+  int *cpus;
 };
 
 static int f_scratch_gc(lua_State *L) {
@@ -51,6 +52,7 @@ static int f_scratch_gc(lua_State *L) {
   free(s->envp);
   free(s->limits);
   free(s->groups);
+  free(s->cpus);
   *s = (struct scratch){0};
   return 0;
 }
@@ -136,6 +138,32 @@ static void read_groups(lua_State *L, struct scratch *s, struct spawn_request *q
       lua_pop(L, 1);
     }
     q->groups = s->groups;
+  }
+  lua_pop(L, 1);
+}
+
+static void read_cpus(lua_State *L, struct scratch *s, struct spawn_request *q) {
+  if (lua_getfield(L, 1, "cpus") == LUA_TTABLE) {
+    q->cpu_count = (size_t)luaL_len(L, -1);
+    s->cpus = allocate(L, q->cpu_count, sizeof *s->cpus);
+    for (size_t i = 0; i < q->cpu_count; i++) {
+      lua_rawgeti(L, -1, (lua_Integer)i + 1);
+      s->cpus[i] = (int)lua_tointeger(L, -1);
+      lua_pop(L, 1);
+    }
+    q->cpus = s->cpus;
+  }
+  lua_pop(L, 1);
+}
+
+/* cgroup = {directory, path}: a cgroup made for this child; from here on it is the process's. */
+static void take_cgroup(lua_State *L, struct runtime *rt, struct process *p) {
+  if (lua_getfield(L, 1, "cgroup") == LUA_TTABLE) {
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    p->cgroup = cgroup_new(&rt->loop, lua_tostring(L, -2), lua_tostring(L, -1));
+    if (!p->cgroup) luaL_error(L, "not enough memory");
+    lua_pop(L, 2);
   }
   lua_pop(L, 1);
 }
@@ -258,15 +286,17 @@ static int read_fds(lua_State *L, struct runtime *rt, struct scratch *s, struct 
 
 /* --- start --- */
 
-/* `found`: the script whose interpreter is missing, or "". */
-static int push_failure(lua_State *L, const char *stage, int err, const char *found) {
+/* `found`: the script whose interpreter is missing, or "". `number`: of what failed, from 1, or 0. */
+static int push_failure(lua_State *L, const char *stage, int err, const char *found, lua_Integer number) {
   lua_pushnil(L);
   lua_pushstring(L, stage);
   push_error_name(L, err);
   push_error_text(L, err);
   if (*found) lua_pushstring(L, found);
   else lua_pushnil(L);
-  return 5;
+  if (number) lua_pushinteger(L, number);
+  else lua_pushnil(L);
+  return 6;
 }
 
 static void process_posted(struct runtime *rt, lua_State *L, struct post *post) {
@@ -308,7 +338,8 @@ static void settle_streams(lua_State *L, int streams, bool started) {
 
 /* core.start(plan, object) → Process handle, {[number] = Reader or Writer}
  *                        | nil, stage, code, message, the script whose interpreter is missing or nil, number of the
- *                          descriptor action
+ *                          descriptor action ("open"), limit ("rlimit"), processor ("affinity") or nil; at
+ *                          "stdio" the child's number of the descriptor, plus 1
  * `object` is what the hook process_ended gets. */
 static int f_start(lua_State *L) {
   struct runtime *rt = runtime_of(L);
@@ -335,6 +366,8 @@ static int f_start(lua_State *L) {
       .gid = (long)integer_field(L, 1, "gid", -1),
       .umask = (int)integer_field(L, 1, "umask", -1),
       .nice = (int)integer_field(L, 1, "nice", 0),
+      .oom_score_adj = string_field(L, 1, "oom_score_adj"),
+      .no_new_privileges = boolean_field(L, 1, "no_new_privileges"),
       .session = boolean_field(L, 1, "session"),
       .group = boolean_field(L, 1, "group"),
       .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
@@ -347,7 +380,10 @@ static int f_start(lua_State *L) {
   lua_pop(L, 1);
   read_limits(L, s, &q);
   read_groups(L, s, &q);
-  if (!has_own_mark(&q)) q.mark = tree_new_mark(q.session);
+  read_cpus(L, s, &q);
+  p->core.detached = boolean_field(L, 1, "detached");
+  if (!has_own_mark(&q)) q.mark = tree_new_mark(p->core.detached);
+  take_cgroup(L, rt, &p->core);
 
   lua_Integer failed = 0;
   int err = read_fds(L, rt, s, &q, 4, &failed);
@@ -357,9 +393,8 @@ static int f_start(lua_State *L) {
     lua_pushcfunction(L, f_scratch_gc);
     lua_pushvalue(L, 5);
     lua_call(L, 1, 0);
-    push_failure(L, "open", err, "");
-    lua_pushinteger(L, failed);
-    return 6;
+    process_close(&p->core);
+    return push_failure(L, "open", err, "", failed);
   }
   if (boolean_field(L, 1, "shares_output")) fflush(NULL); /* what we printed comes before what the child prints */
   struct spawn_failure failure;
@@ -369,7 +404,10 @@ static int f_start(lua_State *L) {
   lua_pushcfunction(L, f_scratch_gc);
   lua_pushvalue(L, 5);
   lua_call(L, 1, 0);
-  if (err) return push_failure(L, spawn_stage_name(failure.stage), err, failure.interpreter);
+  if (err) {
+    int number = failure.stage == SPAWN_STDIO && failure.index >= 0 ? q.fds[failure.index].child : failure.index;
+    return push_failure(L, spawn_stage_name(failure.stage), err, failure.interpreter, number + 1);
+  }
   lua_pushvalue(L, 3);
   lua_rawsetp(L, LUA_REGISTRYINDEX, p);
   runtime_renew_canary(rt, L);
@@ -450,9 +488,9 @@ static int f_signal_tree(lua_State *L) {
   return push_reached(L, process_signal_tree(check_process(L, 1), (int)luaL_checkinteger(L, 2), pass));
 }
 
-/* process:has_group() → whether its process group has members, zombies included */
+/* process:has_group() → see process_has_group */
 static int f_has_group(lua_State *L) {
-  lua_pushboolean(L, !spawn_signal_group(&check_process(L, 1)->child, 0));
+  lua_pushboolean(L, process_has_group(check_process(L, 1)));
   return 1;
 }
 
@@ -520,7 +558,8 @@ static int f_gc(lua_State *L) {
   return 0;
 }
 
-/* process:let_go(): once it has ended, gives back the descriptor by which the rest of its group could be reached. */
+/* process:let_go(): once it has ended, gives back the descriptor by which the rest of its group could be reached, and
+ * removes its cgroup. */
 static int f_let_go(lua_State *L) {
   process_let_go(check_process(L, 1));
   return 0;

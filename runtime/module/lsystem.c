@@ -223,11 +223,37 @@ static int f_processors(lua_State *L) {
   return 1;
 }
 
+/* core.make_directory(path), core.remove_directory(path) → true | nil, code, message */
+static int push_done(lua_State *L, int failed) {
+  if (failed) {
+    int err = uv_translate_sys_error(errno);
+    lua_pushnil(L);
+    push_error_name(L, err);
+    push_error_text(L, err);
+    return 3;
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int f_make_directory(lua_State *L) { return push_done(L, mkdir(luaL_checkstring(L, 1), 0777)); }
+
+static int f_remove_directory(lua_State *L) { return push_done(L, rmdir(luaL_checkstring(L, 1))); }
+
+/* core.system_error(number) → code, message */
+static int f_system_error(lua_State *L) {
+  int err = uv_translate_sys_error((int)luaL_checkinteger(L, 1));
+  push_error_name(L, err);
+  push_error_text(L, err);
+  return 2;
+}
+
 static const luaL_Reg functions[] = {
     {"user", f_user},   {"group", f_group},   {"rlimit", f_rlimit}, {"environ", f_environ}, {"setenv", f_setenv},
     {"which", f_which}, {"cwd", f_cwd},       {"isatty", f_isatty}, {"holders", f_holders}, {"where", f_where},
     {"time", f_time},   {"processors", f_processors},
-    {"pid", f_pid},     {NULL, NULL}};
+    {"pid", f_pid},     {"make_directory", f_make_directory}, {"remove_directory", f_remove_directory},
+    {"system_error", f_system_error}, {NULL, NULL}};
 
 void system_register(lua_State *L, struct runtime *rt) {
   set_functions(L, functions, rt);
@@ -241,4 +267,6 @@ void system_register(lua_State *L, struct runtime *rt) {
   lua_setfield(L, -2, "signals");
   push_names(L, limits);
   lua_setfield(L, -2, "limits");
+  lua_pushinteger(L, SPAWN_CPUS);
+  lua_setfield(L, -2, "most_cpus");
 }
