@@ -163,11 +163,12 @@ function M.run(process, plan, is_urgent)
   while process._stopping and not is_urgent do process._stopping:wait() end
   local ended = process._stopping or core.queue()
   process._stopping, process._stops = ended, (process._stops or 0) + 1
-  local gone = run_steps(process, plan)
+  local ok, gone = pcall(run_steps, process, plan)
   process._stops = process._stops - 1
   if process._stops == 0 then process._stopping = nil end
   ended:wake()
   process._stopped_at = process._stopped_at or core.now()
+  if not ok then error(gone, 0) end
   rawset(process, "survivors", not gone and survivors_of(process) or nil)
   if gone then process:_let_go() end
   return gone

@@ -66,15 +66,17 @@ int process_signal(struct process *p, int signo) {
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
-/* To those of the found that have not got it. `in_group`: the group has. */
-static int signal_found(struct process *p, int signo, const struct members *found, bool in_group, bool *reached) {
+/* To those of the found that have not got it. `in_group`: the group has. *result: 0 once somebody was reached, else why
+ * not. */
+static int signal_found(struct process *p, int signo, const struct members *found, bool in_group, int *result) {
   for (size_t i = 0; i < found->count; i++) {
     const struct member *member = &found->list[i];
     if (members_have(&p->signalled, member)) continue;
     int err = members_add(&p->signalled, member);
     if (err) return err;
-    bool got_it = in_group && getpgid(member->pid) == p->tree.leader;
-    if (got_it || !tree_signal_member(member, signo)) *reached = true;
+    if (in_group && getpgid(member->pid) == p->tree.leader) continue;
+    int refused = tree_signal_member(member, signo);
+    if (*result && refused != UV_ESRCH) *result = refused;
   }
   return 0;
 }
@@ -93,25 +95,19 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   if (pass != TREE_NEWCOMERS) p->signalled.count = 0;
   struct members found = {0};
   uint64_t now = loop_now();
-  bool reached = false;
+  int result = UV_ESRCH;
   /* Who is of the tree is looked up before anybody gets it: parents that end take the way to their children along. */
   int err = tree_members(p->loop, &p->tree, TREE_MARKED, pass == TREE_FIRST ? tree_recent(p->loop) : now, &found);
-  if (pass != TREE_NEWCOMERS) {
-    int group_err = spawn_signal_group(&p->child, signo);
-    reached = !group_err;
-    if (group_err != UV_ESRCH && err == UV_ENOTSUP) err = group_err;
-  }
-  size_t before;
-  do {
-    before = p->signalled.count;
-    if (!err) err = signal_found(p, signo, &found, pass != TREE_NEWCOMERS, &reached);
-    found.count = 0;
+  if (pass != TREE_NEWCOMERS) result = spawn_signal_group(&p->child, signo);
+  while (!err) {
+    size_t before = p->signalled.count;
+    err = signal_found(p, signo, &found, pass != TREE_NEWCOMERS, &result);
     if (err || pass != TREE_ALL || p->signalled.count == before) break;
+    found.count = 0;
     err = tree_members(p->loop, &p->tree, TREE_MARKED, loop_now(), &found);
-  } while (true);
+  }
   members_free(&found);
-  if (reached) return 0;
-  return err && err != UV_ENOTSUP ? err : UV_ESRCH;
+  return result == UV_ESRCH && err && err != UV_ENOTSUP ? err : result;
 }
 
 bool process_has_group(struct process *p) {

@@ -1,8 +1,8 @@
 /* Process: one child from its start to its status.
  *
  * Life: process_init, process_start (once; after a failure it may be tried again), then it runs until the loop
- * learns of its end: `status` is set, `ended` is woken, `on_end` is called. Its streams are nobody's business here: the end of a
- * process is not the end of its output.
+ * learns of its end: `status` is set, `ended` is woken, `on_end` is called. Its streams are nobody's business here: the
+ * end of a process is not the end of its output.
  *
  * Ownership: embedded in its owner, who calls process_close before going away; no callback comes after that. While
  * it runs it is in its loop's list of running children.
@@ -43,8 +43,9 @@ static inline bool process_is_running(const struct process *p) { return p->child
 /* To the process alone; UV_ESRCH when it has ended. */
 int process_signal(struct process *p, int signo);
 
-/* To all that is left of its tree (also after its end): its cgroup, or else its group and who has left that. A process without a group of
- * its own: to it alone. UV_ESRCH when nobody was there; signal 0 only asks. */
+/* To all that is left of its tree (also after its end): its cgroup, or else its group and who has left that. A process
+ * without a group of its own: to it alone. UV_ESRCH when nobody was there, another error when nobody could be reached;
+ * signal 0 only asks. */
 enum tree_pass {
   TREE_ALL,       /* until nobody is found who has not got it */
   TREE_FIRST,     /* those that are found now, by a recent look at /proc; others are newcomers */
@@ -68,7 +69,8 @@ void process_close(struct process *p);
 /* Lets it run on without us: no status will come. */
 void process_abandon(struct process *p);
 
-/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them, removes its cgroup. */
+/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them, removes its cgroup.
+ * */
 void process_let_go(struct process *p);
 
 /* Live numbers of a running process from /proc (Linux; UV_ENOTSUP elsewhere): seconds and bytes. */

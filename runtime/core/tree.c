@@ -291,8 +291,9 @@ static int kill_one(void *context, pid_t pid) {
   if (is_to_die(killing, pid) && !procfs_stat(pid, &stat) && procfs_state_runs(stat.state)) {
     killing->found++;
     send_by(fd, SIGKILL);
-    if (!is_given(killing, giver(pid, stat.started)) && killing->giver_count < sizeof killing->givers / sizeof *killing->givers)
-      killing->givers[killing->giver_count++] = giver(pid, stat.started);
+    bool has_room = killing->giver_count < sizeof killing->givers / sizeof *killing->givers;
+    uint64_t one_more = giver(pid, stat.started);
+    if (has_room && !is_given(killing, one_more)) killing->givers[killing->giver_count++] = one_more;
   }
   close(fd);
   return 0;

@@ -37,7 +37,8 @@ static int f_members(lua_State *L) {
   struct members found = {0};
   int err = process_members(p, &found);
   size_t count = found.count, kept = 0;
-  struct procfs_stat *stats = lua_newuserdatauv(L, (count ? count : 1) * sizeof *stats, 0); /* Lua's: what follows may raise */
+  /* Lua's memory, since what follows may raise. */
+  struct procfs_stat *stats = lua_newuserdatauv(L, (count ? count : 1) * sizeof *stats, 0);
   for (size_t i = 0; i < count; i++) {
     struct procfs_stat *stat = &stats[kept];
     if (!procfs_stat(found.list[i].pid, stat) && stat->started == found.list[i].started) kept++;
