@@ -42,9 +42,47 @@ local wrong = {
   { "groups", "wheel", "list", '"wheel"' },
   { "groups", { "no such group" }, "no such group" },
   { "groups", { -1 }, "name or a number", "-1" },
+  { "groups", { 1.5 }, "name or a number", "1.5" },
+  { "groups", { 5, nil, 7 }, "list of groups", "a hole" },
+  { "groups", { 5, extra = 7 }, "list of groups", '"extra"' },
+  { "uid", NAN, "name or a number", "nan" },
   { "nice", "5", "whole number", '"5"' },
   { "nice", 1.5, "whole number", "1.5" },
   { "nice", 41, "-40 to 40", "41" },
+  { "nice", NAN, "whole number", "nan" },
+  { "cpu_affinity", 0, "list of processors", "0" },
+  { "cpu_affinity", "0-1", "list of processors", '"0-1"' },
+  { "cpu_affinity", {}, "list of processors", "empty" },
+  { "cpu_affinity", { 0, nil, 1 }, "list of processors", "a hole" },
+  { "cpu_affinity", { 0, most = 1 }, "list of processors", '"most"' },
+  { "cpu_affinity", { [0] = 0 }, "list of processors", "0" },
+  { "cpu_affinity", { -1 }, "from 0 to 8191", "-1" },
+  { "cpu_affinity", { 0, 8192 }, "from 0 to 8191", "8192" },
+  { "cpu_affinity", { 0.5 }, "from 0 to 8191", "0.5" },
+  { "cpu_affinity", { "0" }, "from 0 to 8191", '"0"' },
+  { "cpu_affinity", { NAN }, "from 0 to 8191", "nan" },
+  { "oom_score_adj", -1001, "from -1000 to 1000", "-1001" },
+  { "oom_score_adj", 1001, "from -1000 to 1000", "1001" },
+  { "oom_score_adj", 0.5, "whole number", "0.5" },
+  { "oom_score_adj", "500", "whole number", '"500"' },
+  { "oom_score_adj", NAN, "whole number", "nan" },
+  { "no_new_privileges", 1, "true or false", "1" },
+  { "new_session", "yes", "true or false", '"yes"' },
+  { "cgroup", "name", "true or false", '"name"' },
+  { "memory_max", -1, "1 or more", "-1" },
+  { "memory_max", 0, "1 or more", "0" },
+  { "memory_max", 1.5e6, "whole number of bytes", "1500000.0" },
+  { "memory_max", "64M", '"unlimited"', '"64M"' },
+  { "memory_max", NAN, "whole number of bytes", "nan" },
+  { "pids_max", 0, "1 or more", "0" },
+  { "pids_max", -1, "1 or more", "-1" },
+  { "pids_max", true, '"unlimited"', "true" },
+  { "cpu_max", 0, "from 0.01", "0" },
+  { "cpu_max", -0.5, "from 0.01", "-0.5" },
+  { "cpu_max", 8193, "to 8192", "8193" },
+  { "cpu_max", NAN, "from 0.01", "nan" },
+  { "cpu_max", math.huge, "to 8192", "inf" },
+  { "cpu_max", "50%", '"unlimited"', '"50%"' },
   { "rlimits", 5, "list", "5" },
   { "rlimits", { nosuch = 1 }, "limit", '"nosuch"' },
   { "rlimits", { 64 }, "limit", "1" },
@@ -52,6 +90,13 @@ local wrong = {
   { "rlimits", { nofile = -2 }, "whole number", "-2" },
   { "rlimits", { nofile = 1.5 }, "whole number", "1.5" },
   { "rlimits", { nofile = { 64 } }, "whole number", "nil" },
+  { "rlimits", { nofile = {} }, "whole number", "nil" },
+  { "rlimits", { nofile = { 64, 32 } }, "at most the hard one", "{64, 32}" },
+  { "rlimits", { nofile = { "unlimited", 32 } }, "at most the hard one", '{"unlimited", 32}' },
+  { "rlimits", { nofile = { 1, 2, 3 } }, "a soft and a hard limit", "3" },
+  { "rlimits", { nofile = { 1, 2, soft = 3 } }, "two limits", '"soft"' },
+  { "rlimits", { nofile = NAN }, "whole number", "nan" },
+  { "rlimits", { NOFILE = 64 }, "limit", '"NOFILE"' },
   { "rlimits", { nofile = { 64, true } }, "whole number", "true" },
   { "argv0", 5, "string", "5" },
   { "argv0", "a\0b", "NUL" },
@@ -171,6 +216,17 @@ describe("A wrong option", function()
     raised.has(message, "'input'")
     raised.has(message, "'stdin'")
     assert_not_started()
+    touch.stdin, touch.input = nil, nil
+    for _, pair in ipairs { { "new_session", true, "group", false }, { "cgroup", true, "detached", true },
+      { "memory_max", 1, "detached", true }, { "cgroup", false, "memory_max", 1 }, { "cgroup", false, "cpu_max", 1 },
+      { "cgroup", false, "pids_max", 1 } } do
+      touch[pair[1]], touch[pair[3]] = pair[2], pair[4]
+      message = raised.argument(function() corun.run(touch) end)
+      raised.has(message, "'" .. pair[1]:gsub("memory_max", pair[4] == true and "cgroup" or "%0") .. "'")
+      raised.has(message, "'" .. pair[3] .. "'")
+      touch[pair[1]], touch[pair[3]] = nil, nil
+      assert_not_started()
+    end
   end)
 end)
 

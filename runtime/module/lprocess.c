@@ -399,15 +399,15 @@ static int f_start(lua_State *L) {
   if (boolean_field(L, 1, "shares_output")) fflush(NULL); /* what we printed comes before what the child prints */
   struct spawn_failure failure;
   err = process_start(&p->core, &q, &failure);
-  if (err) restore_reader(rt, s);
+  if (err) {
+    failed = 1 + (failure.stage == SPAWN_STDIO && failure.index >= 0 ? q.fds[failure.index].child : failure.index);
+    restore_reader(rt, s);
+  }
   settle_streams(L, 4, !err);
   lua_pushcfunction(L, f_scratch_gc);
   lua_pushvalue(L, 5);
   lua_call(L, 1, 0);
-  if (err) {
-    int number = failure.stage == SPAWN_STDIO && failure.index >= 0 ? q.fds[failure.index].child : failure.index;
-    return push_failure(L, spawn_stage_name(failure.stage), err, failure.interpreter, number + 1);
-  }
+  if (err) return push_failure(L, spawn_stage_name(failure.stage), err, failure.interpreter, failed);
   lua_pushvalue(L, 3);
   lua_rawsetp(L, LUA_REGISTRYINDEX, p);
   runtime_renew_canary(rt, L);
