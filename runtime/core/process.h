@@ -10,6 +10,7 @@
 #ifndef CORUN_PROCESS_H
 #define CORUN_PROCESS_H
 
+#include "procfs.h"
 #include "spawn.h"
 #include "waiter.h"
 
@@ -27,6 +28,7 @@ struct process {
   struct owned owned;
   struct loop *loop;
   struct process *prev, *next;
+  struct procfs_memo memo;
 };
 
 void process_init(struct process *p, struct loop *loop);
@@ -44,12 +46,10 @@ void process_close(struct process *p);
 /* Lets it run on without us: no status will come. */
 void process_abandon(struct process *p);
 
-/* Live numbers of a running process from /proc (Linux; UV_ENOTSUP elsewhere): seconds and bytes. */
-struct process_usage {
-  double user_time, system_time;
-  uint64_t rss, max_rss;
-};
-int process_usage(const struct process *p, struct process_usage *usage);
+/* Live numbers of a running process. It is ours, and nobody reaps it before `has_ended` is set: until then its number
+ * cannot come back as another process, however old it is. UV_ENOTSUP where there is no /proc. */
+int process_usage(struct process *p, struct procfs_usage *usage);
+int process_open_files(const struct process *p, struct procfs_files *files);
 
 /* Kills the trees of all running children of the loop, at once and without waiting. */
 void process_kill_all(struct loop *loop);
