@@ -120,15 +120,14 @@ describe("new_session", function()
   end)
 
   it("leaves the child to its scope, which stops its group", function()
-    local group, p
+    local p
     corun.scope(function(scope)
       p = scope:spawn { "sh", "-c", '"$0" & exec "$0"', support.fixture "ready", new_session = true }
       assert.equal("group", p.containment)
       p:expect("ready %d+\n.-ready %d+\n")
-      group = p.pid
     end)
     assert.equal("signal SIGTERM", tostring(p.status))
-    assert.equal(0, require("corun.core").group_members(group))
+    assert.is_false(p:signal_tree(0))
   end)
 
   if world.is_native then
@@ -162,13 +161,13 @@ if world.is_native then
     for key, name in pairs(names) do
       local limit = math.type(key) == "integer" and name or key
       it(limit .. " is set by its name, soft and hard", function()
-        local before = facts.of({})[name]
+        local before = limit ~= "locks" and facts.of({})[name] or "4096" -- there each child has a number of its own
         local hard = tonumber(tostring(before):match("%-?%d+$"))
         local most = hard == -1 and 1 << 40 or hard
         local wanted = { most // 2, most }
         local values = facts.of { rlimits = { [limit] = wanted } }
         assert.equal(("%d %d"):format(most // 2, most), tostring(values[name]))
-        assert.equal(before, facts.of({})[name])
+        if limit ~= "locks" then assert.equal(before, facts.of({})[name]) end
       end)
     end
 

@@ -262,7 +262,7 @@ describe("A wrong stop plan", function()
     { { { "WAIT" } }, "option 'stop', step 1: {\"WAIT\", seconds} expected" },
     { { "RUN" }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected, got nil" },
     { { { "RUN", {} } }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected" },
-    { { { "RUN", "sync" } }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected, got \"sync\"" },
+    { { { "RUN", "x" } }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected, got \"x\"" },
     { { { "RUN", { "" } } }, "option 'stop', step 1: the program's name is empty" },
     { { "KILL", { "RUN", { "x", color = 1 } } }, "option 'stop', step 2: unknown option 'color'" },
   }

@@ -406,10 +406,42 @@ function Process:suspend() return self:signal_tree("STOP") end
 ---@return boolean
 function Process:resume() return self:signal_tree("CONT") end
 
---- What it uses: live from /proc (Linux), final from the kernel's accounting.
----@return table?  user_time, system_time (seconds), max_rss (bytes), …; nil where it cannot be known
+---@class corun.Usage  what cannot be known is absent (the I/O of another user's process, where we are not root)
+---@field user_time number         seconds of processor time, of all threads; so the next
+---@field system_time number
+---@field max_rss integer?         bytes: the most memory that it had at once
+---@field minor_faults integer     page faults without and with a read from storage
+---@field major_faults integer
+---@field read_bytes integer?      from storage; what came from the cache is not counted
+---@field written_bytes integer?   to storage, or rather to what will be written there
+---@field rss integer?             live only, as the next: bytes of memory now
+---@field threads integer?
+---@field children integer?        direct ones, zombies included
+---@field read_chars integer?      bytes by read(2) and its kind, from whatever: files, pipes, sockets
+---@field written_chars integer?
+---@field voluntary_switches integer?    final only, as the next: context switches
+---@field involuntary_switches integer?
+
+--- What it uses: live from /proc (Linux; processor time in steps of 10 ms), final from the kernel's accounting, where
+--- the children that it has waited for are included. Does not yield.
+---@return corun.Usage?  nil where it cannot be known: after the end with the libuv backend, or where somebody else has
+---reaped it; before, where there is no /proc
 function Process:usage()
   return handle_of(self, "usage"):usage()
+end
+
+---@class corun.OpenFile
+---@field fd integer
+---@field path string        as the kernel has it: with " (deleted)" behind it if it was removed; "pipe:[123]",
+---"socket:[123]", "anon_inode:[eventpoll]" for what is no file
+---@field mode "r"|"w"|"rw"|nil  nil for a descriptor that can neither be read nor written (O_PATH)
+---@field position integer?  bytes from the beginning; 0 for what has none
+
+--- The descriptors that it has open now, by number (Linux). After its end it has none: an empty list. Does not yield.
+---Raises kind "io" with code "EACCES" for a process of another user, where we are not root.
+---@return corun.OpenFile[]
+function Process:open_files()
+  return handle_of(self, "open_files"):open_files()
 end
 
 -- Streams

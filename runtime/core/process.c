@@ -2,19 +2,16 @@
 
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "guard.h"
-#include "procfs.h"
-#include "tree.h"
 
 static void unlink_running(struct process *p) {
   if (p->prev) p->prev->next = p->next;
   else if (p->loop->running == p) p->loop->running = p->next;
   if (p->next) p->next->prev = p->prev;
   p->prev = p->next = NULL;
+  procfs_memo_close(&p->memo);
 }
 
 static void child_ended(struct spawn_child *child, const struct spawn_status *status) {
@@ -29,7 +26,7 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
 }
 
 void process_init(struct process *p, struct loop *loop) {
-  *p = (struct process){.loop = loop, .child = {.pidfd = -1, .ended = child_ended}};
+  *p = (struct process){.loop = loop, .child = {.pidfd = -1, .ended = child_ended}, .memo = PROCFS_MEMO};
   waitq_init(&p->ended);
 }
 
@@ -177,16 +174,18 @@ void process_kill_all(struct loop *loop) {
   for (struct cgroup *g = loop->cgroups; g; g = g->next) cgroup_destroy(g);
 }
 
-int process_usage(const struct process *p, struct process_usage *usage) {
+int process_usage(struct process *p, struct procfs_usage *usage) {
+  return process_is_running(p) ? procfs_usage(p->child.pid, &p->memo, usage) : UV_ESRCH;
+}
+
+/* The descriptors of a process that nobody has reaped yet though it has ended belong to root. */
+static bool is_zombie(const struct process *p) {
   struct procfs_stat stat;
-  int err = procfs_stat(p->child.pid, &stat);
-  if (err) return err;
-  *usage = (struct process_usage){.user_time = stat.user_time, .system_time = stat.system_time, .rss = stat.rss};
-  char text[4096];
-  unsigned long kib;
-  ssize_t size = procfs_read(p->child.pid, "status", text, sizeof text);
-  if (size < 0) return (int)size;
-  const char *peak = strstr(text, "\nVmHWM:");
-  if (peak && sscanf(peak + 7, "%lu kB", &kib) == 1) usage->max_rss = (uint64_t)kib * 1024;
-  return 0;
+  return !procfs_stat(p->child.pid, &stat) && !procfs_state_runs(stat.state);
+}
+
+int process_open_files(const struct process *p, struct procfs_files *files) {
+  if (!process_is_running(p)) return UV_ESRCH;
+  int err = procfs_open_files(p->child.pid, files);
+  return err == UV_EACCES && is_zombie(p) ? UV_ESRCH : err;
 }

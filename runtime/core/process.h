@@ -11,6 +11,7 @@
 #define CORUN_PROCESS_H
 
 #include "cgroup.h"
+#include "procfs.h"
 #include "spawn.h"
 #include "tree.h"
 #include "waiter.h"
@@ -33,6 +34,7 @@ struct process {
   struct owned owned;
   struct loop *loop;
   struct process *prev, *next;
+  struct procfs_memo memo;
 };
 
 void process_init(struct process *p, struct loop *loop);
@@ -69,16 +71,13 @@ void process_close(struct process *p);
 /* Lets it run on without us: no status will come. */
 void process_abandon(struct process *p);
 
-/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them, removes its cgroup.
- * */
+/* Once it has ended and nobody of its group is wanted any more: gives back what would reach them, removes its cgroup. */
 void process_let_go(struct process *p);
 
-/* Live numbers of a running process from /proc (Linux; UV_ENOTSUP elsewhere): seconds and bytes. */
-struct process_usage {
-  double user_time, system_time;
-  uint64_t rss, max_rss;
-};
-int process_usage(const struct process *p, struct process_usage *usage);
+/* Live numbers of a running process. It is ours, and nobody reaps it before `has_ended` is set: until then its number
+ * cannot come back as another process, however old it is. UV_ENOTSUP where there is no /proc. */
+int process_usage(struct process *p, struct procfs_usage *usage);
+int process_open_files(const struct process *p, struct procfs_files *files);
 
 /* Kills the trees of all running children of the loop, but for the detached, at once. Those with a cgroup are waited
  * for, so that it can be removed. */

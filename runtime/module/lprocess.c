@@ -502,51 +502,6 @@ static int f_is_alive(lua_State *L) {
   return 1;
 }
 
-static void set_number(lua_State *L, const char *name, lua_Number value) {
-  lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, lua_Integer value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static double seconds_of(struct timeval t) { return (double)t.tv_sec + (double)t.tv_usec / 1e6; }
-
-static void push_final_usage(lua_State *L, const struct rusage *u) {
-  lua_createtable(L, 0, 8);
-  set_number(L, "user_time", seconds_of(u->ru_utime));
-  set_number(L, "system_time", seconds_of(u->ru_stime));
-#ifdef __APPLE__
-  set_integer(L, "max_rss", u->ru_maxrss);
-#else
-  set_integer(L, "max_rss", (lua_Integer)u->ru_maxrss * 1024);
-#endif
-  set_integer(L, "minor_faults", u->ru_minflt);
-  set_integer(L, "major_faults", u->ru_majflt);
-  set_integer(L, "voluntary_switches", u->ru_nvcsw);
-  set_integer(L, "involuntary_switches", u->ru_nivcsw);
-}
-
-/* process:usage() → table, or nil where it cannot be known */
-static int f_usage(lua_State *L) {
-  struct process *p = check_process(L, 1);
-  if (p->has_ended) {
-    if (!p->status.has_usage) return 0;
-    push_final_usage(L, &p->status.usage);
-    return 1;
-  }
-  struct process_usage usage;
-  if (process_usage(p, &usage)) return 0;
-  lua_createtable(L, 0, 4);
-  set_number(L, "user_time", usage.user_time);
-  set_number(L, "system_time", usage.system_time);
-  set_integer(L, "max_rss", (lua_Integer)usage.max_rss);
-  set_integer(L, "rss", (lua_Integer)usage.rss);
-  return 1;
-}
-
 /* process:close(): kills and reaps what still runs. The scope does this in better ways before. */
 static void close_process(struct lua_process *p) {
   post_remove(&p->post);
@@ -582,7 +537,7 @@ static const luaL_Reg functions[] = {
     {"start", f_start}, {"kill_all", f_kill_all}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"pid", f_pid},       {"times", f_times},   {"status", f_status}, {"wait", f_wait}, {"signal", f_signal},
-    {"usage", f_usage},   {"let_go", f_let_go}, {"release", f_release}, {"signal_tree", f_signal_tree},
+    {"let_go", f_let_go}, {"release", f_release}, {"signal_tree", f_signal_tree},
     {"has_group", f_has_group}, {"is_alive", f_is_alive}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
@@ -590,6 +545,7 @@ static const luaL_Reg scratch_meta[] = {{"__gc", f_scratch_gc}, {NULL, NULL}};
 
 void process_register(lua_State *L, struct runtime *rt) {
   make_class(L, CLASS, methods, meta, rt);
+  usage_register(L, rt);
   make_class(L, SCRATCH_CLASS, no_methods, scratch_meta, rt);
   set_functions(L, functions, rt);
 }

@@ -201,6 +201,7 @@ void reader_register(lua_State *L, struct runtime *rt);
 void writer_register(lua_State *L, struct runtime *rt);
 void pipe_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
+void usage_register(lua_State *L, struct runtime *rt); /* adds to the class Process */
 void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
 void tree_register(lua_State *L, struct runtime *rt);
