@@ -64,6 +64,7 @@ int process_signal_tree(struct process *p, int signo) {
   if (!p->child.pid) return UV_ESRCH;
   if (!p->cgroup) return spawn_signal_group(&p->child, signo);
   int err = cgroup_signal(p->cgroup, signo);
+  if (err && err != UV_ESRCH) return spawn_signal_group(&p->child, signo); /* what we can reach without a descriptor */
   /* Somebody may have moved it to another cgroup. */
   bool alone = process_is_running(p) && !cgroup_has(p->cgroup, p->child.pid);
   return alone && !spawn_signal(&p->child, signo) ? 0 : err;
