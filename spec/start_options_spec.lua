@@ -100,6 +100,15 @@ if not world.is_native then
   end)
 end
 
+describe("A start whose tee cannot be opened", function()
+  it("names it", function()
+    local spec = { "true", tee = { file = "/no/such/file" } }
+    local e = raised.error("spawn", function() corun.run(spec) end)
+    assert.same({ "ENOENT", "open", "tee", "/no/such/file" }, { e.code, e.stage, e.option, e.path })
+    assert.equal("cannot start true: option 'tee': cannot open '/no/such/file': no such file or directory", e.message)
+  end)
+end)
+
 describe("A start that no option prevents", function()
   it("names none", function()
     local e = raised.error("spawn", function() corun.run { "/no/such/program", cwd = "/", umask = nil } end)
