@@ -211,6 +211,26 @@ describe("The tree in a cgroup", function()
     end)
   end)
 
+  it("is killed as far as its group goes when we have no descriptor left", function()
+    local spec = scripts.native:spec [[
+      local corun = require "corun"
+      corun.scope(function(scope)
+        local p = scope:spawn { os.getenv "FIXTURES" .. "/stubborn", cgroup = true }
+        p:expect "ready"
+        local held = {}
+        repeat
+          local file = io.open "/dev/null"
+          held[#held + 1] = file
+        until not file
+        print(p.containment, p:signal_tree(0), p:kill(), p:signal_tree(0))
+        for _, file in ipairs(held) do file:close() end
+      end)
+    ]]
+    local result = corun.run(world.after("ulimit -n 40", spec))
+    assert.equal("cgroup\ttrue\tsignal SIGKILL\tfalse\n", result.stdout)
+    assert.same({}, cgroups.left(result.pid))
+  end)
+
   it("of each stage of a Pipeline is its own", function()
     local pipeline = corun.command { "cat", "/proc/self/cgroup", cgroup = true }
       | corun.command { "sh", "-c", "cat; cat /proc/self/cgroup", cgroup = true }

@@ -2,9 +2,9 @@
 
 local core = require "corun.core"
 local errors = require "corun.error"
+local failures = require "corun.failure"
 local formats = require "corun.format"
 local scopes = require "corun.scope"
-local shell = require "corun.shell"
 local stdio = require "corun.stdio"
 
 local M = {}
@@ -137,7 +137,7 @@ function M.flush_shared(options, plan)
 end
 
 --- The Writer on the file that `tee` names, before anything starts.
-function M.open_tee(self, options, plan)
+function M.open_tee(self, options)
   if getmetatable(options.tee) == core.Writer or type(options.tee) == "table" then
     if options.stdout ~= "pipe" then errors.argument("option 'tee': stdout does not come through a pipe of ours") end
   end
@@ -147,8 +147,8 @@ function M.open_tee(self, options, plan)
     options.tee, self._owns_tee = output, true
     return
   end
-  error(errors.new("spawn", ("cannot start %s: %s"):format(shell.quote(plan.file), output.message),
-    { code = output.code, stage = "open", path = options.tee.file, argv = options.argv }), 0)
+  failures.raise_for(options, "spawn", output.message,
+    { code = output.code, stage = "open", path = options.tee.file, option = "tee" })
 end
 
 return M

@@ -158,7 +158,7 @@ local function start(self, options, defaults, scope)
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
   attaching.flush_shared(options, plan)
-  attaching.open_tee(self, options, plan)
+  attaching.open_tee(self, options)
   self.argv = options.argv
   self._options = options
   self._home = scope._home

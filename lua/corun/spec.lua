@@ -248,7 +248,7 @@ end
 
 local function stop_plan(value, name)
   local plan = {}
-  for i, step in ipairs(list(value, name, "steps")) do
+  for i, step in ipairs(sequence(value, name, "steps")) do
     plan[i] = stop_step(step, name, ("option '%s', step %d"):format(name, i))
   end
   if #plan == 0 then argument("option '%s': a plan without a step", name) end
@@ -257,7 +257,7 @@ end
 
 local function check(value, name)
   if type(value) == "boolean" then return value end
-  for _, code in ipairs(list(value, name, "exit codes")) do
+  for _, code in ipairs(sequence(value, name, "exit codes")) do
     if math.type(code) ~= "integer" then
       argument("option '%s': exit codes expected, got %s", name, show(code))
     end

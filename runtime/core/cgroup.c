@@ -106,15 +106,16 @@ static int signal_each(const struct cgroup *g, const char *directory, int signo)
   return reached;
 }
 
-static bool is_populated(const struct cgroup *g) {
+/* 0 where somebody is in it or below it, UV_ESRCH where nobody is. */
+static int check_populated(const struct cgroup *g) {
   char path[4096], text[256];
   snprintf(path, sizeof path, "%s/cgroup.events", g->directory);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) return errno == ENOENT ? UV_ESRCH : uv_translate_sys_error(errno);
   ssize_t n = read(fd, text, sizeof text - 1);
   close(fd);
   text[n > 0 ? n : 0] = '\0';
-  return strstr(text, "populated 1");
+  return strstr(text, "populated 1") ? 0 : UV_ESRCH;
 }
 
 static void pause_a_millisecond(void) {
@@ -129,10 +130,12 @@ static void kill_one_by_one(const struct cgroup *g) {
 }
 
 int cgroup_signal(const struct cgroup *g, int signo) {
-  if (!is_populated(g)) return UV_ESRCH;
-  if (signo == 0) return 0;
+  int err = check_populated(g);
+  if (err || signo == 0) return err;
   if (signo != SIGKILL) return walk(g->directory, signal_each, g, signo) ? 0 : UV_ESRCH;
-  if (write_file(g->directory, "cgroup.kill", "1")) kill_one_by_one(g);
+  err = write_file(g->directory, "cgroup.kill", "1");
+  if (err != UV_ENOENT) return err;
+  kill_one_by_one(g);
   return 0;
 }
 
@@ -147,6 +150,6 @@ int cgroup_remove(const struct cgroup *g) {
 
 void cgroup_destroy(const struct cgroup *g) {
   cgroup_signal(g, SIGKILL);
-  for (int i = 0; i < KILL_ROUNDS && is_populated(g); i++) pause_a_millisecond();
+  for (int i = 0; i < KILL_ROUNDS && !check_populated(g); i++) pause_a_millisecond();
   cgroup_remove(g);
 }

@@ -25,7 +25,7 @@ struct cgroup *cgroup_new(struct loop *loop, const char *directory, const char *
 void cgroup_free(struct cgroup *g);
 
 /* Sends to every process in it and in those below it; UV_ESRCH when there is none. Signal 0 only asks. SIGKILL reaches
- * also what is forked meanwhile. A zombie does not count. */
+ * also what is forked meanwhile. A zombie does not count. UV_EMFILE, UV_ENFILE: without a descriptor it cannot tell. */
 int cgroup_signal(const struct cgroup *g, int signo);
 
 bool cgroup_has(const struct cgroup *g, pid_t pid);

@@ -80,6 +80,7 @@ static int signal_found(struct process *p, int signo, const struct members *foun
 
 static int signal_cgroup(struct process *p, int signo) {
   int err = cgroup_signal(p->cgroup, signo);
+  if (err && err != UV_ESRCH) return spawn_signal_group(&p->child, signo); /* what we can reach without a descriptor */
   /* Somebody may have moved it to another cgroup. */
   bool alone = process_is_running(p) && !cgroup_has(p->cgroup, p->child.pid);
   return alone && !spawn_signal(&p->child, signo) ? 0 : err;

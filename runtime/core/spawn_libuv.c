@@ -29,7 +29,11 @@ static int fail(struct spawn_failure *failure, enum spawn_stage stage, int err) 
 
 static int refuse_unsupported(const struct spawn_request *q, struct spawn_failure *failure) {
   if (q->nice) return fail(failure, SPAWN_NICE, UV_ENOTSUP);
-  if (q->limit_count) return fail(failure, SPAWN_RLIMIT, UV_ENOTSUP);
+  if (q->limit_count) {
+    fail(failure, SPAWN_RLIMIT, UV_ENOTSUP);
+    failure->index = 0;
+    return failure->error;
+  }
   if (q->group_count > 0) return fail(failure, SPAWN_SETGROUPS, UV_ENOTSUP);
   if (q->cgroup) return fail(failure, SPAWN_CGROUP, UV_ENOTSUP);
   if (q->oom_score_adj) return fail(failure, SPAWN_OOM_SCORE, UV_ENOTSUP);
@@ -152,6 +156,19 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   return err;
 }
 
+/* uv_spawn does not say at which step it failed: what can be told from the error. */
+static void find_stage(const struct spawn_request *q, int err, struct spawn_failure *failure) {
+  fail(failure, SPAWN_EXEC, err);
+  if (err == UV_EPERM && (q->uid >= 0 || q->gid >= 0))
+    failure->stage = q->gid >= 0 && (gid_t)q->gid != getegid() ? SPAWN_SETGID : SPAWN_SETUID;
+  for (size_t i = 0; err == UV_EBADF && i < q->fd_count; i++) {
+    if (fcntl(q->fds[i].parent, F_GETFD) >= 0) continue;
+    failure->stage = SPAWN_STDIO;
+    failure->index = (int)i;
+    return;
+  }
+}
+
 int spawn_start(struct loop *loop, const struct spawn_request *request, struct spawn_child *child,
                 struct spawn_failure *failure) {
   char *candidates = NULL;
@@ -176,7 +193,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   err = start(loop, request, program, handle);
   if (err) {
     uv_close((uv_handle_t *)handle, close_cb);
-    fail(failure, SPAWN_EXEC, err);
+    find_stage(request, err, failure);
     /* the program itself was found just before */
     if (err == UV_ENOENT) snprintf(failure->interpreter, sizeof failure->interpreter, "%s", program);
     free(candidates);
