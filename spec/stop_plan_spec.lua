@@ -250,7 +250,8 @@ describe("A wrong stop plan", function()
   local cases = {
     { "TERM", "option 'stop': a list of steps expected, got \"TERM\"" },
     { {}, "option 'stop': a plan without a step" },
-    { { TERM = 5 }, "option 'stop': a plan without a step" },
+    { { TERM = 5 }, "option 'stop': a list of steps expected, got the field \"TERM\"" },
+    { { "TERM", nil, "KILL" }, "option 'stop': a list of steps expected, got one with a hole" },
     { { "NOPE" }, "option 'stop', step 1: a signal name or number expected, got \"NOPE\"" },
     { { "TERM", { "write", 1 } }, "option 'stop', step 2: a signal name or number expected, got \"write\"" },
     { { "TERM", 65 }, "option 'stop', step 2: a signal name or number expected, got 65" },
@@ -263,8 +264,8 @@ describe("A wrong stop plan", function()
     { { "RUN" }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected, got nil" },
     { { { "RUN", {} } }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected" },
     { { { "RUN", "x" } }, "option 'stop', step 1: {\"RUN\", {program, arguments…}, seconds} expected, got \"x\"" },
-    { { { "RUN", { "" } } }, "option 'stop', step 1: the program's name is empty" },
-    { { "KILL", { "RUN", { "x", color = 1 } } }, "option 'stop', step 2: unknown option 'color'" },
+    { { { "RUN", { "" } } }, "option 'stop', step 1: RUN: the program's name is empty" },
+    { { "KILL", { "RUN", { "x", color = 1 } } }, "option 'stop', step 2: RUN: unknown option 'color'" },
   }
   for i, case in ipairs(cases) do
     it(("is refused before anything starts (%d): %s"):format(i, case[2]), function()

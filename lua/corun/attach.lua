@@ -9,13 +9,14 @@ local stdio = require "corun.stdio"
 
 local M = {}
 
---- A task that reads what a process writes; at the end of the scope it has a second from the process's end on. Its
---- error is one of the process's scope.
+--- A task that reads what a process writes; at the end of the scope it has a second from the process's end on (a
+--- detached one is not waited for). Its error is one of the process's scope.
 local function read_with(process, fn)
+  local is_detached = process._options.detached
   local function finish()
-    if process._handle then process._handle:wait() end
+    if process._handle and not is_detached then process._handle:wait() end
   end
-  process._readers[#process._readers + 1] = scopes.attend(fn, finish, nil, process._home)
+  process._readers[#process._readers + 1] = scopes.attend(fn, finish, is_detached and 0 or nil, process._home)
 end
 
 --- Calls fn with each line of the Reader.
@@ -74,7 +75,8 @@ function M.feed_writer(writer, input)
     if type(input) == "string" then writer:write(input) else writer:writelines(input) end
   end)
   writer:write_eof()
-  if not ok and not errors.is_kind(e, "io") then error(e, 0) end
+  -- Nobody reads it any more, or it was closed by a step of a stop plan.
+  if not ok and not errors.is_kind(e, "io") and not errors.is_kind(e, "closed") then error(e, 0) end
 end
 
 local small_input = 65536 -- goes into the pipe and the Writer's queue without waiting

@@ -12,7 +12,6 @@ M.LIMIT = 64 * 1024 * 1024
 M.LINGER = 5
 local LINGER_AFTER_STOP = 1
 local POLL = 0.05
-local STOP_POLL = 0.01
 
 local function earliest(a, b)
   if not a then return b end
@@ -62,12 +61,14 @@ local function has_ended(process)
   return process._handle:status()
 end
 
---- Waits for a process that nobody collects: true when a time limit came first.
+--- Waits for a process that nobody collects: true when a time limit came first. While a plan runs, that is the cause of
+--- what follows.
 function M.wait_for_limit(process)
   while true do
     local due, reason = next_limit(process)
     local left = due - core.now()
     if left <= 0 then
+      while process._stopping do process._stopping:wait() end
       if has_ended(process) then return false end
       note_reason(process, reason)
       return true
@@ -129,8 +130,8 @@ local function make_result(process, check, held_by, given_up)
     code = status and status.code, signal = status and status.signal, status = status, reason = reason,
     stdout = stdout, stderr = stderr, pid = process.pid, argv = process.argv, command = process.command,
     cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
-    stopped = process._stopped, survivors = rawget(process, "survivors"), held_by = held_by,
-    _was_shown = process._options.tee and true or nil,
+    stopped = process._stopped and { table.unpack(process._stopped) }, survivors = rawget(process, "survivors"),
+    held_by = held_by, _was_shown = process._options.tee and true or nil,
     truncated = omitted_out + omitted_err > 0 or given_up or process._reason == "limit",
     _options = process._options, _captured = process.stdout,
     bytes_out = process.stdout and select(3, process.stdout:_status()),
@@ -199,7 +200,7 @@ end
 --- The stop plan, unless one runs or has run; its reason is the first cause. What stops one stage of a Pipeline stops
 --- the others.
 local function stop_for(process, reason)
-  if process._stopping or process._stopped_at then return end
+  if process._stopping or process._stopped_at and process._reason then return end
   note_reason(process, reason)
   local pipeline = process._pipeline
   if pipeline and reason ~= "cancelled" then pipeline:_begin_stop(reason, process) end
@@ -247,6 +248,7 @@ end
 local function wait_for_all(process, call)
   local handle = process._handle
   local readers = readers_of(process)
+  process._stop_news = process._stop_news or core.queue()
   local drained
   while true do
     local stream = overflowed(process)
@@ -258,14 +260,14 @@ local function wait_for_all(process, call)
     local ended = handle:status()
     if ended and #open == 0 and not process._stopping then return open end
     local due
-    if process._stopping then
-      due = now + STOP_POLL -- somebody else stops it; the end of a plan wakes nobody
-    else
-      if ended or process._stopped_at then
+    -- What an explicit terminate has left running is waited for; what a limit has left is not.
+    local was_stopped = process._stopped_at and (ended or process._reason)
+    if not process._stopping then -- else somebody else stops it, and wakes us then
+      if ended or was_stopped then
         due = give_up_at(process)
         if due and now >= due then return open end
       end
-      if process._stopped_at then
+      if was_stopped then
         due = earliest(due, now + POLL)
       else
         -- Also after the exit: what holds the pipe open belongs to the command's life. The silence is linger's then.
@@ -288,7 +290,10 @@ local function wait_for_all(process, call)
     end
     due = earliest(due, call.deadline)
     local first = not ended and handle or nil
-    core.wait_any(due and math.max(0, due - now), first, table.unpack(open))
+    core.wait_any(due and math.max(0, due - now), process._stop_news, first, table.unpack(open))
+    if process._released then
+      error(errors.new("closed", ("%s: the process was released"):format(process.command)), 0)
+    end
     ::continue::
   end
 end

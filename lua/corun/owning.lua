@@ -78,6 +78,13 @@ function scopes.go_background(around, fn, ...)
   return task, scope
 end
 
+--- Whether the current task is in that scope, or in one below it.
+function scopes.is_inside(scope)
+  local around = core.scope()
+  while around and around ~= scope do around = around._parent end
+  return around ~= nil
+end
+
 ---@class corun.Attendant  a task of corun's own that serves a scope
 local Attendant = {}
 Attendant.__index = Attendant
@@ -85,9 +92,10 @@ Attendant.__index = Attendant
 --- False where it still works after `seconds`.
 function Attendant:wait(seconds) return self._task:_await(seconds) ~= false end
 
---- Asks it to finish; after its grace it is given up.
+--- Asks it to finish; after its grace it is given up. It cannot wait for itself.
 function Attendant:_end_of_scope()
   if self._finish then self._finish() end
+  if scopes.is_inside(self._scope) then return end
   if self:wait(self._grace) then return end
   self._scope:cancel("what it served has ended")
   self._task:_await()

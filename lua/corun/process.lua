@@ -355,7 +355,8 @@ function Process:kill()
   return self.status
 end
 
---- Stops the tree by its plan (with KILL 5 s after a plan that has none), reaps it and closes its streams. A second
+--- Stops the tree by its plan (with KILL 5 s after a plan that has none), a detached one, too, reaps it and closes its
+--- streams. A second
 --- call does nothing. Not interrupted by a cancellation. Yields.
 function Process:close()
   if not self._handle or self._closed or self._released then return end
@@ -365,16 +366,21 @@ end
 
 Process.__close = Process.close
 
---- Gives a detached process up: corun neither stops nor waits for it any more, and closes its ends of the pipes. Does
---- not yield.
+--- Gives a detached process up: corun neither stops nor waits for it any more, also not for its time limit, and closes
+--- its ends of the pipes. Yields where a line function or an input iterator of the process has to end.
 ---@return integer pid
 function Process:release()
   local handle = handle_of(self, "release")
   if not self._options.detached then errors.argument("release: only a process with detached = true outlives corun") end
+  if self._stopping then errors.argument("release: a stop plan runs on the process") end
+  if self._limit_watch then self._limit_watch:cancel() end
   if not self.status then handle:release() end
   set_live(self, false)
   self._released = true
-  self:_end_feeding()
+  scopes.shield(function()
+    self:_end_feeding()
+    self:_end_readers()
+  end)
   close_streams(self)
   return self.pid
 end
@@ -393,6 +399,8 @@ function Process:signal_tree(signal)
   return handle_of(self, "signal_tree"):signal_tree(signals.number(signal, "signal_tree"))
 end
 
+local CONT, STOP = core.signals.CONT, core.signals.STOP
+
 --- What of its tree runs, but for itself: children, theirs, and so on, however they have left it. [] where it cannot be
 --- known. Does not yield.
 ---@return { pid: integer, parent: integer, state: string, command: string }[]  in the order of their pids; state: "R"
@@ -401,10 +409,10 @@ function Process:tree() return core.members(handle_of(self, "tree")) end
 
 --- Stops the tree (SIGSTOP), and lets it go on (SIGCONT).
 ---@return boolean  false when nobody was there
-function Process:suspend() return self:signal_tree("STOP") end
+function Process:suspend() return handle_of(self, "suspend"):signal_tree(STOP) end
 
 ---@return boolean
-function Process:resume() return self:signal_tree("CONT") end
+function Process:resume() return handle_of(self, "resume"):signal_tree(CONT) end
 
 ---@class corun.Usage  what cannot be known is absent (the I/O of another user's process, where we are not root)
 ---@field user_time number         seconds of processor time, of all threads; so the next

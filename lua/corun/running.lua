@@ -269,17 +269,10 @@ function Running:signal(signal)
   return reached
 end
 
---- Whether the current task is in that stage: then it cannot wait for its end.
-local function is_inside(stage)
-  local scope = core.scope()
-  while scope and scope ~= stage._scope do scope = scope._parent end
-  return scope ~= nil
-end
-
 local function end_all(self, end_stage)
-  local here
+  local here -- the stage that the current task is in: it cannot wait for its end
   for _, stage in ipairs(self:_all()) do
-    if not stage._handle and is_inside(stage) then here = stage end
+    if not stage._handle and scopes.is_inside(stage._scope) then here = stage end
   end
   scopes.shield(function()
     local tasks = {}

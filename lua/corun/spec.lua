@@ -9,7 +9,19 @@ local signals = require "corun.signals"
 local stop = require "corun.stop"
 
 local show = errors.show
-local argument = errors.argument
+local inside = "" -- what a spec within a spec is
+
+local function argument(format, ...) errors.argument("%s" .. format, inside, ...) end
+
+--- Calls a function whose argument errors are those of a part.
+local function within(what, fn, ...)
+  local before = inside
+  inside = before .. what .. ": "
+  local ok, result = pcall(fn, ...)
+  inside = before
+  if not ok then error(result, 0) end
+  return result
+end
 
 local M = {}
 
@@ -212,44 +224,54 @@ local function environment(value, name)
   return value
 end
 
-local steps = {} -- of a stop plan that are no signals: given the rest of the step and what it is
-
-function steps.WRITE(what, typed, wait)
-  if type(typed) ~= "string" then argument("%s: {\"WRITE\", text, seconds} expected, got %s", what, show(typed)) end
-  return { text = typed }, wait
-end
-
-function steps.CLOSE(_, wait) return {}, wait end
-
-function steps.WAIT(what, wait)
-  if wait == nil then argument("%s: {\"WAIT\", seconds} expected", what) end
-  return {}, wait
-end
-
-function steps.RUN(what, command, wait)
-  if type(command) ~= "table" or #command == 0 then
-    argument("%s: {\"RUN\", {program, arguments…}, seconds} expected, got %s", what, show(command))
+local function step_wait(value, what)
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    argument("%s: seconds expected, 0 or more, got %s", what, show(value))
   end
-  return { command = M.copy(command) }, wait or 5
+  return value
 end
 
-local function stop_step(step, name, what)
-  local kind = type(step) == "table" and step[1] or step
-  if steps[kind] then
-    local checked, wait = steps[kind](what, table.unpack(type(step) == "table" and step or {}, 2))
-    if wait ~= nil then seconds(wait, what) end
-    checked.name, checked.wait = kind, wait or 0
-    return checked
+--- The steps of a stop plan that are no signals: given what the step is and its second element, the fields of the
+--- checked step. `last`: where the seconds are; `wait`: how many, if they are left out.
+local steps = {
+  WRITE = { last = 3, wait = 0, check = function(what, typed)
+    if type(typed) ~= "string" then argument("%s: {\"WRITE\", text, seconds} expected, got %s", what, show(typed)) end
+    return { text = typed }
+  end },
+  CLOSE = { last = 2, wait = 0, check = function() return {} end },
+  WAIT = { last = 2, check = function(what, wait)
+    if wait == nil then argument("%s: {\"WAIT\", seconds} expected", what) end
+    return {}
+  end },
+  RUN = { last = 3, wait = 5, check = function(what, command)
+    if type(command) ~= "table" or #command == 0 then
+      argument("%s: {\"RUN\", {program, arguments…}, seconds} expected, got %s", what, show(command))
+    end
+    local copy = M.copy(command)
+    within(what, M.check, M.copy(command), "RUN")
+    return { command = copy }
+  end },
+}
+
+local function stop_step(value, what)
+  if type(value) ~= "table" then value = { value } end
+  local kind = steps[value[1]]
+  local last = kind and kind.last or 2
+  for key in pairs(value) do
+    if math.type(key) ~= "integer" or key < 1 or key > last then argument("%s: unknown field %s", what, show(key)) end
   end
-  local wait = type(step) == "table" and step[2] or nil
-  if wait ~= nil then seconds(wait, name) end
-  return stop.signal_step(signals.number(kind, what), wait or 0)
+  local wait = value[last]
+  if wait ~= nil then step_wait(wait, what) end
+  if not kind then return stop.signal_step(signals.number(value[1], what), wait or 0) end
+  local step = kind.check(what, value[2])
+  step.name, step.wait = value[1], wait or kind.wait
+  return step
 end
 
 local function stop_plan(value, name)
   local plan = {}
   for i, step in ipairs(sequence(value, name, "steps")) do
-    plan[i] = stop_step(step, name, ("option '%s', step %d"):format(name, i))
+    plan[i] = stop_step(step, ("option '%s', step %d"):format(name, i))
   end
   if #plan == 0 then argument("option '%s': a plan without a step", name) end
   return plan
@@ -411,9 +433,6 @@ local function combination(options)
   end
   if options.stdout == "stderr" and options.stderr == "stdout" then
     argument("options 'stdout' and 'stderr' refer to each other")
-  end
-  for i, step in ipairs(options.stop or {}) do
-    if step.command then M.check(step.command, ("option 'stop', step %d"):format(i)) end
   end
   if options.stop and options.grace then
     argument("options 'stop' and 'grace': grace is the wait of the default plan")

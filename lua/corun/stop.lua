@@ -109,32 +109,42 @@ function perform.WAIT() return nothing end
 local function failure_of(e)
   local result = errors.is(e) and e.result
   if errors.is_kind(e, "timeout") then return "RUN (timeout)" end
-  return ("RUN (%s)"):format(result and tostring(result.status) or errors.is(e) and e.code or errors.message(e))
+  local ending = result and (result.status and tostring(result.status) or "still running")
+  return ("RUN (%s)"):format(ending or errors.is(e) and e.code or errors.message(e))
 end
 
+local RUN_GRACE = 0.2 -- seconds between TERM and KILL where the command does not end in its time
+
+--- Its time is the step's. When the tree is gone before, it gets a second to end.
 function perform.RUN(process, step, note)
-  local spec = { timeout = step.wait, env = {} }
+  local spec = { stdout = "null", stderr = "null", env = {} }
   for key, value in pairs(step.command) do spec[key] = value end
   for name, value in pairs(step.command.env or {}) do spec.env[name] = value end
-  spec.env.CORUN_PID = process.pid
-  return in_background(process, function()
+  if not process.status then spec.env.CORUN_PID = process.pid end
+  spec.timeout = math.min(step.wait, spec.timeout or step.wait)
+  if not spec.stop then spec.grace = spec.grace or RUN_GRACE end
+  local task, scope = scopes.go_background(process._home, function()
     local ok, e = pcall(require("corun.command").run, spec)
-    if not ok then note(failure_of(e)) end
+    if not ok and not errors.is_kind(e, "cancelled") then note(failure_of(e)) end
   end)
+  return function(gone)
+    if gone and task:_await(LAST_WAIT) == false then scope:cancel("the step is over") end
+    task:_await()
+  end
 end
 
 local function run_steps(process, plan)
-  local stopped = process._stopped or {}
-  process._stopped = stopped
   for _, step in ipairs(plan) do
     if not process._handle:is_alive() then return true end
+    local stopped = process._stopped or {}
     local place = #stopped + 1
     local act = step.signal and signal_tree or perform[step.name]
     local finish = act(process, step, function(text) stopped[place] = text end)
     if finish then
+      process._stopped = stopped
       stopped[place] = stopped[place] or step.name
       local gone = wait_for_end(process, step.wait, step.signal)
-      finish()
+      finish(gone)
       if gone then return true end
     end
   end
@@ -167,6 +177,7 @@ function M.run(process, plan, is_urgent)
   process._stops = process._stops - 1
   if process._stops == 0 then process._stopping = nil end
   ended:wake()
+  if process._stop_news then process._stop_news:wake() end -- who collects it
   process._stopped_at = process._stopped_at or core.now()
   if not ok then error(gone, 0) end
   rawset(process, "survivors", not gone and survivors_of(process) or nil)

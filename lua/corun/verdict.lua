@@ -91,19 +91,24 @@ local function total_usage(list)
   return total
 end
 
+--- The pids that a field of all stages has; nil where none has any.
+local function pids_of(collected, name)
+  local pids, seen = {}, {}
+  for _, stage in pairs(collected) do
+    for _, pid in ipairs(stage[name] or {}) do
+      if not seen[pid] then pids[#pids + 1] = pid end
+      seen[pid] = true
+    end
+  end
+  table.sort(pids)
+  return #pids > 0 and pids or nil
+end
+
 local function add_streams(run, result, collected)
   local last = collected[run._last]
   for _, name in ipairs { "stdout", "omitted", "_options", "_captured" } do result[name] = last[name] end
-  local held, seen = {}, {}
-  for _, stage in pairs(collected) do
-    for _, pid in ipairs(stage.held_by or {}) do
-      if not seen[pid] then held[#held + 1] = pid end
-      seen[pid] = true
-    end
-    result.truncated = result.truncated or stage.truncated
-  end
-  table.sort(held)
-  result.held_by = #held > 0 and held or nil
+  for _, name in ipairs { "held_by", "survivors" } do result[name] = pids_of(collected, name) end
+  for _, stage in pairs(collected) do result.truncated = result.truncated or stage.truncated end
 end
 
 --- What the stages came to, as one Result. `collected`: stage → its Result.

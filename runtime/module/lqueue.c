@@ -41,6 +41,8 @@ static int f_queue(lua_State *L) {
   return 1;
 }
 
+struct waitq *test_queue(lua_State *L, int index) { return luaL_testudata(L, index, QUEUE_CLASS); }
+
 static int queue_wait_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
   for (;; status = LUA_YIELD) {

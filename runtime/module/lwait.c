@@ -1,4 +1,4 @@
-/* Waiting for any of several Processes and Readers. */
+/* Waiting for any of several Processes, Readers and Queues. */
 #include "process.h"
 #include "reader.h"
 #include "runtime.h"
@@ -63,7 +63,8 @@ static int wait_for_any(lua_State *L, struct waitq **queues, size_t count, uint6
 enum { ANY_MOST = 16 };
 
 /* core.wait_any(seconds or nil, ...) → true when one of the Processes has ended or one of the Readers is at its end
- * (or over its capture limit), at once if one already is; false on time-out. nil arguments are passed over. */
+ * (or over its capture limit), at once if one already is, or when one of the Queues is woken; false on time-out. nil
+ * arguments are passed over. */
 static int f_wait_any(lua_State *L) {
   uint64_t due = check_due(L, 1);
   struct waitq *queues[ANY_MOST];
@@ -71,13 +72,15 @@ static int f_wait_any(lua_State *L) {
   luaL_argcheck(L, lua_gettop(L) <= ANY_MOST, 2, "too many to wait for");
   for (int i = 2; i <= lua_gettop(L); i++) {
     struct reader *r = test_reader(L, i);
-    struct process *p = r || lua_isnil(L, i) ? NULL : check_process(L, i);
+    struct waitq *q = r ? NULL : test_queue(L, i);
+    struct process *p = r || q || lua_isnil(L, i) ? NULL : check_process(L, i);
     if ((r && (r->eof || r->overflowed)) || (p && p->has_ended)) {
       lua_pushboolean(L, 1);
       return 1;
     }
     if (r) queues[count++] = &r->ended;
     if (p) queues[count++] = &p->ended;
+    if (q) queues[count++] = q;
   }
   return wait_for_any(L, queues, count, due);
 }

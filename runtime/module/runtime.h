@@ -218,7 +218,8 @@ struct process;
 struct reader *check_reader(lua_State *L, int index);
 struct writer *check_writer(lua_State *L, int index);
 struct process *check_process(lua_State *L, int index);
-struct reader *test_reader(lua_State *L, int index); /* NULL where it is none */
+struct reader *test_reader(lua_State *L, int index); /* NULL where it is none; so with a Queue */
+struct waitq *test_queue(lua_State *L, int index);
 /* A new closed Reader or Writer on top of the stack, to be opened by the caller. */
 struct reader *push_reader(lua_State *L, struct runtime *rt);
 struct writer *push_writer(lua_State *L, struct runtime *rt);
