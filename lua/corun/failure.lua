@@ -10,7 +10,7 @@ local stage_texts = {
   chdir = "cannot enter the directory", setuid = "cannot become the user", setgid = "cannot take the group",
   setgroups = "cannot take the groups", rlimit = "cannot set a limit", nice = "cannot change the niceness",
   fork = "cannot make a process", setpgid = "cannot make a process group", setsid = "cannot make a session",
-  stdio = "cannot place a descriptor", prepare = "cannot prepare the start",
+  stdio = "cannot place a descriptor", terminal = "cannot give it the terminal", prepare = "cannot prepare the start",
 }
 
 --- What the #! line of a script names. `path` counts from the child's directory.
@@ -40,8 +40,9 @@ function M.raise(argv, plan, stage, code, message, script, action)
   local path, shown = script or plan.file, nil
   if stage == "open" then
     local number, what, name = table.unpack(plan.fds[action])
-    path = what == "file" and name or nil
+    path = what == "file" and name or what == "pty" and "/dev/ptmx" or nil
     shown = path and "'" .. path .. "'" or ("descriptor %d of the child"):format(number)
+    if what == "pty" then shown = "a terminal (/dev/ptmx)" end
   elseif stage == "chdir" then
     path = plan.cwd
   end

@@ -5,6 +5,7 @@ local core = require "corun.core"
 local M = {}
 
 local TERM, KILL, CONT, STOP = core.signals.TERM, core.signals.KILL, core.signals.CONT, core.signals.STOP
+local HUP = core.signals.HUP
 
 --- How long the end is waited for after the plan: SIGKILL works at once, but for a process in a system call that cannot
 --- be interrupted.
@@ -30,6 +31,11 @@ function M.with_kill(plan)
   extended[#extended] = { last[1], math.max(last[2], 5), last[3] }
   extended[#extended + 1] = { KILL, 0, "KILL" }
   return extended
+end
+
+--- The plan for the end of a session whose terminal was hung up: an interactive shell ignores TERM, but this ends it.
+function M.with_hang_up(plan)
+  return { { HUP, 1, "HUP" }, table.unpack(plan) }
 end
 
 --- Whether anything of the tree still runs. Of a group whose leader is reaped, the kernel also counts zombies that a

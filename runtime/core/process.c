@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fd.h"
 #include "procfs.h"
 
 static void unlink_running(struct process *p) {
@@ -19,13 +20,14 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   p->status = *status;
   p->has_ended = true;
   p->ended_at = loop_now();
+  fd_close(&p->terminal);
   unlink_running(p);
   waitq_wake_all(&p->ended);
   if (p->on_end) p->on_end(p);
 }
 
 void process_init(struct process *p, struct loop *loop) {
-  *p = (struct process){.loop = loop, .child = {.pidfd = -1, .ended = child_ended}};
+  *p = (struct process){.loop = loop, .terminal = -1, .child = {.pidfd = -1, .ended = child_ended}};
   waitq_init(&p->ended);
 }
 
@@ -45,6 +47,8 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   return 0;
 }
 
+void process_keep_terminal(struct process *p, int slave) { p->terminal = slave; }
+
 int process_signal(struct process *p, int signo) {
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
@@ -56,6 +60,7 @@ int process_signal_tree(struct process *p, int signo) {
 static void forget(struct process *p, bool kill) {
   if (!p->child.pid) return;
   loop_disown(&p->owned);
+  fd_close(&p->terminal);
   if (kill) process_signal_tree(p, SIGKILL);
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);

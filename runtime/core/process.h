@@ -21,6 +21,7 @@ struct process {
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
   bool detached;                 /* has a session of its own, to outlive us */
+  int terminal;                  /* its end of a terminal that it leads, kept open while it runs, or -1 */
   /* public */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */
@@ -31,6 +32,11 @@ struct process {
 
 void process_init(struct process *p, struct loop *loop);
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure);
+
+/* Keeps the child's end of its terminal open until the process has ended; the descriptor is the process's. A program that
+ * closes its standard streams just before it exits, or for a while, would end the terminal: we would read EIO, close the
+ * master, and that kills it (SIGHUP). */
+void process_keep_terminal(struct process *p, int slave);
 
 static inline bool process_is_running(const struct process *p) { return p->child.pid && !p->has_ended; }
 

@@ -48,6 +48,10 @@ static void finish(struct reader *r, int error) {
   }
 }
 
+void reader_end(struct reader *r) {
+  if (!r->eof) finish(r, 0);
+}
+
 static void watch_event(void *owner, int events) {
   (void)events;
   struct reader *r = owner;
@@ -223,6 +227,7 @@ ssize_t reader_fill(struct reader *r) {
     int err = uv_translate_sys_error(errno);
     buffer_take(r->loop, &r->buffer, 0);
     if (err == UV_EAGAIN) return err;
+    if (err == UV_EIO && r->is_terminal) err = 0; /* nobody has the terminal open any more */
     finish(r, err);
     return err;
   }
@@ -234,7 +239,7 @@ ssize_t reader_fill(struct reader *r) {
   }
   r->total += (uint64_t)n;
   r->active_at = loop_now();
-  r->drained = (size_t)n < most;
+  r->drained = (size_t)n < most && !r->is_terminal; /* which gives no more than 4 KiB at once */
   r->drained_at = r->loop->writes;
   if (!r->drained) note_full_read(r);
   if (r->copy) copy_bytes(r, room, (size_t)n);

@@ -53,6 +53,7 @@ struct reader {
   struct loop *loop;
   struct watch *watch;
   bool is_file;          /* never blocks, so it is not polled */
+  bool is_terminal;      /* the master of a pseudo terminal: EIO is its end */
   bool held, wanted;     /* reader_hold, reader_want */
   bool drained;          /* the last read has got less than it had room for, */
   unsigned drained_at;   /* when the loop had seen so many writes */
@@ -67,6 +68,12 @@ struct reader {
  * ends the stream with an error where the descriptor cannot be polled. */
 void reader_open(struct reader *r, struct loop *loop, int fd);
 int reader_start(struct reader *r);
+
+/* To be said of the master of a pseudo terminal, after reader_open. */
+static inline void reader_set_terminal(struct reader *r) { r->is_terminal = true; }
+
+/* No more bytes: as if the stream had ended here. What was read stays. */
+void reader_end(struct reader *r);
 
 /* Opens `copy` on the bytes that are taken from `r` from now on; the slower of the two sets the pace. One at most. */
 void reader_open_copy(struct reader *copy, struct reader *r);

@@ -13,6 +13,7 @@ const char *spawn_stage_name(enum spawn_stage stage) {
   case SPAWN_SESSION: return "setsid";
   case SPAWN_GROUP: return "setpgid";
   case SPAWN_STDIO: return "stdio";
+  case SPAWN_TERMINAL: return "terminal";
   case SPAWN_NICE: return "nice";
   case SPAWN_RLIMIT: return "rlimit";
   case SPAWN_SETGROUPS: return "setgroups";

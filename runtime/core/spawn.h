@@ -4,8 +4,8 @@
  *   the parent's size; the child makes raw system calls only and reports its failing step through shared memory; the
  *   end comes by the pidfd in the loop and wait4 of exactly this child, so no SIGCHLD handler is needed and nobody
  *   else's is disturbed; a signal goes through the pidfd and cannot reach a recycled pid.
- * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, parent-death signal nor rusage (the first four
- *   fail with UV_ENOTSUP); a process group of its own is a session of its own; a status that somebody else took is
+ * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, controlling terminal, parent-death signal nor rusage
+ *   (the first five fail with UV_ENOTSUP); a process group of its own is a session of its own; a status that somebody else took is
  *   never reported; a text without #! is given to /bin/sh by the C library.
  *
  * In both, the child gets default signal dispositions, an empty signal mask, the soft RLIMIT_NOFILE that the program
@@ -34,6 +34,7 @@ enum spawn_stage {
   SPAWN_SESSION,
   SPAWN_GROUP,
   SPAWN_STDIO,
+  SPAWN_TERMINAL,
   SPAWN_NICE,
   SPAWN_RLIMIT,
   SPAWN_SETGROUPS,
@@ -69,6 +70,8 @@ struct spawn_request {
   long uid, gid;               /* -1: ours */
   int umask;                   /* -1: ours */
   int nice;                    /* added to ours; 0: ours */
+  int ctty;                    /* the child's descriptor that is its controlling terminal, in a session of its own;
+                                  -1: none */
   bool session;                /* a session (and group) of its own */
   bool group;                  /* a process group of its own */
   bool die_with_parent;        /* SIGKILL when the thread that spawned ends; only asked of the main thread */

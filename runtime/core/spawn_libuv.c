@@ -30,6 +30,7 @@ static int refuse_unsupported(const struct spawn_request *q, struct spawn_failur
   if (q->nice) return fail(failure, SPAWN_NICE, UV_ENOTSUP);
   if (q->limit_count) return fail(failure, SPAWN_RLIMIT, UV_ENOTSUP);
   if (q->group_count > 0) return fail(failure, SPAWN_SETGROUPS, UV_ENOTSUP);
+  if (q->ctty >= 0) return fail(failure, SPAWN_TERMINAL, UV_ENOTSUP);
   if (q->umask >= 0) return fail(failure, SPAWN_PREPARE, UV_ENOTSUP);
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -166,9 +167,10 @@ IN_CHILD static int child_main(void *arg) {
   const struct spawn_request *q = plan->request;
   static const char empty_mask[KERNEL_MASK];
   reset_signals();
-  if (q->session) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
+  if (q->session || q->ctty >= 0) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
   place_descriptors(plan);
+  if (q->ctty >= 0) fail_if(plan, SPAWN_TERMINAL, syscall(SYS_ioctl, q->ctty, TIOCSCTTY, 0));
   take_surroundings(plan);
   if (q->die_with_parent) { /* after the change of user, which clears it */
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
@@ -301,7 +303,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   child->pidfd = pidfd;
   child->handle = watch;
   child->reaped = false;
-  child->own_group = request->session || request->group;
+  child->own_group = request->session || request->group || request->ctty >= 0;
   goto done;
 
 reap:

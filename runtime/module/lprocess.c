@@ -36,6 +36,7 @@ struct scratch {
   size_t close_count;
   struct reader *moved; /* a Reader whose descriptor the child was to get, as close_fds[moved_at] */
   size_t moved_at;
+  int slave; /* the child's end of its terminal; -1: none */
   struct spawn_fd *fds;
   char **argv, **envp;
   struct spawn_limit *limits;
@@ -45,13 +46,14 @@ struct scratch {
 static int f_scratch_gc(lua_State *L) {
   struct scratch *s = lua_touserdata(L, 1);
   for (size_t i = 0; i < s->close_count; i++) fd_close(&s->close_fds[i]);
+  fd_close(&s->slave);
   free(s->close_fds);
   free(s->fds);
   free(s->argv);
   free(s->envp);
   free(s->limits);
   free(s->groups);
-  *s = (struct scratch){0};
+  *s = (struct scratch){.slave = -1};
   return 0;
 }
 
@@ -181,6 +183,14 @@ static int share_writer(struct scratch *s, struct writer *w) {
   return keep_for_child(s, fd);
 }
 
+/* One terminal for all that say so. */
+static int take_terminal(lua_State *L, struct runtime *rt, struct scratch *s, int streams) {
+  if (s->slave >= 0) return s->slave;
+  int slave = terminal_open(L, rt, 1, streams);
+  if (slave >= 0) s->slave = slave;
+  return slave;
+}
+
 /* Performs the action on top of the stack ({child, kind, argument, flags, mode}); the parent's descriptor or an error. */
 static int take_action(lua_State *L, struct runtime *rt, struct scratch *s, int streams, int child,
                        const struct spawn_fd *done, size_t done_count) {
@@ -190,6 +200,7 @@ static int take_action(lua_State *L, struct runtime *rt, struct scratch *s, int 
   lua_rawgeti(L, action, 3);
   if (!strcmp(kind, "output")) return make_pipe(L, rt, s, streams, child, true);
   if (!strcmp(kind, "input")) return make_pipe(L, rt, s, streams, child, false);
+  if (!strcmp(kind, "pty")) return take_terminal(L, rt, s, streams);
   if (!strcmp(kind, "null")) return keep_for_child(s, fd_open("/dev/null", child == 0 ? O_RDONLY : O_RDWR, 0));
   if (!strcmp(kind, "fd")) return (int)lua_tointeger(L, -1);
   if (!strcmp(kind, "lua")) {
@@ -239,6 +250,7 @@ static int read_fds(lua_State *L, struct runtime *rt, struct scratch *s, struct 
       return fd;
     }
     s->fds[i - 1] = (struct spawn_fd){.child = child, .parent = fd};
+    if (fd == s->slave) q->ctty = child; /* any of them will do */
   }
   qsort(s->fds, (size_t)count, sizeof *s->fds, compare_fds);
   q->fds = s->fds;
@@ -300,7 +312,7 @@ static void settle_streams(lua_State *L, int streams, bool started) {
 /* core.start(plan, object) → Process handle, {[number] = Reader or Writer}
  *                        | nil, stage, code, message, the script whose interpreter is missing or nil, number of the
  *                          descriptor action
- * `object` is what the hook process_ended gets. */
+ * `object` is what the hook process_ended gets. The Reader of a terminal is in streams.terminal. */
 static int f_start(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -316,6 +328,7 @@ static int f_start(lua_State *L) {
   lua_newtable(L); /* 4: streams */
   struct scratch *s = lua_newuserdatauv(L, sizeof *s, 0); /* 5 */
   memset(s, 0, sizeof *s);
+  s->slave = -1;
   luaL_setmetatable(L, SCRATCH_CLASS);
 
   struct spawn_request q = {
@@ -326,6 +339,7 @@ static int f_start(lua_State *L) {
       .gid = (long)integer_field(L, 1, "gid", -1),
       .umask = (int)integer_field(L, 1, "umask", -1),
       .nice = (int)integer_field(L, 1, "nice", 0),
+      .ctty = -1,
       .session = boolean_field(L, 1, "session"),
       .group = boolean_field(L, 1, "group"),
       .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
@@ -354,7 +368,12 @@ static int f_start(lua_State *L) {
   if (boolean_field(L, 1, "shares_output")) fflush(NULL); /* what we printed comes before what the child prints */
   struct spawn_failure failure;
   err = process_start(&p->core, &q, &failure);
-  if (err) restore_reader(rt, s);
+  if (err) {
+    restore_reader(rt, s);
+  } else {
+    process_keep_terminal(&p->core, s->slave);
+    s->slave = -1;
+  }
   settle_streams(L, 4, !err);
   lua_pushcfunction(L, f_scratch_gc);
   lua_pushvalue(L, 5);
