@@ -334,6 +334,7 @@ local function finish(process, call, open)
   for _, reader in ipairs(readers_of(process)) do
     if not reader:_status() then reader:close() end
   end
+  if process._terminal and process.status and process.stdin then process.stdin:_abandon() end
   check_streams(process, result)
   return result
 end

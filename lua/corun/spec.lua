@@ -476,7 +476,8 @@ function M.plan(options, defaults)
   plan.group = group or options.detached or false
   if has_terminal(options) then
     local size, echo = options.size or default_size, options.echo
-    plan.pty = { size[1], size[2], echo == nil or echo, options.stdin == "pty" }
+    plan.pty = { size[1], size[2], echo == nil or echo }
+    plan.typed = options.stdin == "pty"
     plan.group = true
   end
   plan.fds = descriptor_actions(plan, options)

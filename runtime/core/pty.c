@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -97,11 +96,6 @@ int pty_eof_keys(int fd, int last, char keys[2]) {
   if (canonical && modes.c_cc[VEOF] == _POSIX_VDISABLE) return UV_ENOTSUP;
   keys[0] = keys[1] = modes.c_cc[VEOF] == _POSIX_VDISABLE ? 4 : (char)modes.c_cc[VEOF];
   return canonical && !ends_line(&modes, last) ? 2 : 1;
-}
-
-bool pty_is_deserted(int master) {
-  struct pollfd fd = {.fd = master};
-  return poll(&fd, 1, 0) == 1 && (fd.revents & POLLHUP);
 }
 
 bool pty_slave_path(int fd, char *path, size_t size) {

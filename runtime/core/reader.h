@@ -55,6 +55,7 @@ struct reader {
   bool is_file;          /* never blocks, so it is not polled */
   bool is_terminal;      /* the master of a pseudo terminal: EIO is its end */
   bool held, wanted;     /* reader_hold, reader_want */
+  bool is_last;          /* reader_end_terminal: what comes now is read in any case */
   bool drained;          /* the last read has got less than it had room for, */
   unsigned drained_at;   /* when the loop had seen so many writes */
   unsigned char full;    /* reads that filled the room they had, up to READER_BUSY */
@@ -71,6 +72,11 @@ int reader_start(struct reader *r);
 
 /* To be said of the master of a pseudo terminal, after reader_open. */
 static inline void reader_set_terminal(struct reader *r) { r->is_terminal = true; }
+
+/* To be called when the leader of its session has ended. The kernel has hung the terminal up, so what is there is all:
+ * that is read, though it be over high_water (the kernel keeps some 12 KiB), and the stream ends. Only where the leader
+ * had given the terminal away before, and others go on writing to it, it does not. */
+void reader_end_terminal(struct reader *r);
 
 /* No more bytes: as if the stream had ended here. What was read stays. */
 void reader_end(struct reader *r);

@@ -41,7 +41,7 @@ static int last_byte(const struct iovec *parts, size_t size) {
 }
 
 static ssize_t write_some(struct writer *w, const struct iovec *parts, int count) {
-  if (w->is_terminal && pty_is_deserted(w->fd)) {
+  if (w->has_ended) {
     finish(w, UV_EPIPE);
     return UV_EPIPE;
   }
@@ -97,6 +97,11 @@ void writer_open_terminal(struct writer *w, struct loop *loop, int fd) {
   writer_open(w, loop, fd);
   w->is_terminal = true;
   w->last = -1;
+}
+
+void writer_end_terminal(struct writer *w) {
+  w->has_ended = true;
+  if (w->fd >= 0 && buffer_size(&w->queue)) finish(w, UV_EPIPE);
 }
 
 int writer_type_eof(struct writer *w) {

@@ -24,6 +24,8 @@ struct lua_process {
   struct process core; /* first */
   struct runtime *runtime;
   struct post post;
+  struct reader *terminal; /* NULL, or these are its second and third user value */
+  struct writer *keyboard;
 };
 
 struct process *check_process(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
@@ -285,6 +287,8 @@ static void process_posted(struct runtime *rt, lua_State *L, struct post *post) 
 
 static void process_ended(struct process *core) {
   struct lua_process *p = (struct lua_process *)core;
+  if (p->terminal) reader_end_terminal(p->terminal);
+  if (p->keyboard) writer_end_terminal(p->keyboard);
   runtime_post(p->runtime, &p->post, process_posted);
 }
 
@@ -309,6 +313,19 @@ static void settle_streams(lua_State *L, int streams, bool started) {
   }
 }
 
+/* The process at 3 leads a terminal; its streams at 4. */
+static void attach_terminal(lua_State *L, struct lua_process *p, int slave) {
+  process_keep_terminal(&p->core, slave);
+  lua_getfield(L, 4, "terminal");
+  p->terminal = check_reader(L, -1);
+  lua_setiuservalue(L, 3, 2);
+  if (boolean_field(L, 1, "typed")) {
+    lua_rawgeti(L, 4, 0);
+    p->keyboard = check_writer(L, -1);
+    lua_setiuservalue(L, 3, 3);
+  }
+}
+
 /* core.start(plan, object) → Process handle, {[number] = Reader or Writer}
  *                        | nil, stage, code, message, the script whose interpreter is missing or nil, number of the
  *                          descriptor action
@@ -317,7 +334,7 @@ static int f_start(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  struct lua_process *p = lua_newuserdatauv(L, sizeof *p, 1); /* 3 */
+  struct lua_process *p = lua_newuserdatauv(L, sizeof *p, 3); /* 3 */
   memset(p, 0, sizeof *p);
   process_init(&p->core, &rt->loop);
   p->runtime = rt;
@@ -371,7 +388,7 @@ static int f_start(lua_State *L) {
   if (err) {
     restore_reader(rt, s);
   } else {
-    process_keep_terminal(&p->core, s->slave);
+    if (s->slave >= 0) attach_terminal(L, p, s->slave);
     s->slave = -1;
   }
   settle_streams(L, 4, !err);

@@ -23,7 +23,9 @@ int terminal_open(lua_State *L, struct runtime *rt, int plan, int streams) {
   lua_getfield(L, plan, "pty");
   int wanted = lua_gettop(L);
   struct pty_size size = {(unsigned short)item(L, wanted, 1), (unsigned short)item(L, wanted, 2)};
-  bool echo = item(L, wanted, 3), typed = item(L, wanted, 4);
+  bool echo = item(L, wanted, 3);
+  lua_getfield(L, plan, "typed");
+  bool typed = lua_toboolean(L, -1);
   lua_getfield(L, plan, "uid");
   lua_Integer uid = luaL_optinteger(L, -1, -1);
   struct writer *w = typed ? push_writer(L, rt) : NULL; /* both before there is a descriptor to lose */

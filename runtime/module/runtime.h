@@ -219,7 +219,7 @@ struct writer *check_writer(lua_State *L, int index);
 struct process *check_process(lua_State *L, int index);
 struct reader *test_reader(lua_State *L, int index); /* NULL where it is none */
 /* Opens a terminal for a child, as the plan at `plan` says (its field `pty`: {rows, columns, echo}). The table at
- * `streams` gets its Reader as `terminal`, not started yet, and, if it shall be typed to, its Writer as [0]. Returns the
+ * `streams` gets its Reader as `terminal`, not started yet, and, if the plan is `typed`, its Writer as [0]. Returns the
  * child's end, which is the caller's, or a libuv error. */
 int terminal_open(lua_State *L, struct runtime *rt, int plan, int streams);
 /* A new closed Reader or Writer on top of the stack, to be opened by the caller. */
