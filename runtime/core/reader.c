@@ -27,7 +27,7 @@ static void release_fd(struct reader *r) {
 
 static bool wants_more(const struct reader *r) {
   if (r->eof || r->overflowed || r->fd < 0) return false;
-  if (r->held) return r->wanted;
+  if (r->held || r->lazy) return r->wanted;
   if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return false;
   if (r->overflow == READER_TRUNCATE || r->overflow == READER_SPILL) return true;
   size_t most = r->demand > r->high_water ? r->demand : r->high_water;
@@ -70,7 +70,7 @@ static void watch_event(void *owner, int events) {
   (void)events;
   struct reader *r = owner;
   r->drained = false;
-  if (r->held) {
+  if (r->held || r->lazy) {
     r->wanted = false;
     update_watch(r);
     waitq_wake_all(&r->readable);

@@ -55,6 +55,7 @@ struct reader {
   bool is_file;          /* never blocks, so it is not polled */
   bool is_terminal;      /* the master of a pseudo terminal: EIO is its end */
   bool held, wanted;     /* reader_hold, reader_want */
+  bool lazy;             /* our own terminal: read only while somebody waits */
   bool is_last;          /* reader_end_terminal: what comes now is read in any case */
   bool drained;          /* the last read has got less than it had room for, */
   unsigned drained_at;   /* when the loop had seen so many writes */
@@ -104,6 +105,12 @@ ssize_t reader_splice(struct reader *r, int fd);
 /* While held, nothing is read ahead; after reader_want, `readable` is woken once when there is something to read. */
 void reader_hold(struct reader *r, bool on);
 void reader_want(struct reader *r);
+
+/* To be called by who is about to wait on `readable`: a lazy Reader looks only then. What is typed on our own terminal
+ * while nobody asks for it is left to others, as a child that inherits it or the REPL. */
+static inline void reader_await(struct reader *r) {
+  if (r->lazy) reader_want(r);
+}
 
 /* Takes bytes from the front of the buffer, as many as there are; `searched` moves along. */
 void reader_take(struct reader *r, size_t size);
