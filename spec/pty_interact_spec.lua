@@ -4,6 +4,7 @@ local corun = require "corun"
 local raised = require "spec.support.raised"
 local scripts = require "spec.support.scripts"
 local support = require "spec.support"
+local waiting = require "spec.support.waiting"
 local world = require "spec.support.world"
 
 if not world.is_native then return end
@@ -16,15 +17,15 @@ local prelude = [[
   local child = [=[
     trap 'stty size' WINCH
     echo ready $(stty size)
-    while read -r line || test $? -gt 128; do
+    while :; do
+      read -r line # returns early when the size changes
       test "$line" = bye && exit
       test -n "$line" && echo "got <$line>"
       line=
     done
-    echo eof
   ]=]
   local p = corun.spawn { "sh", "-c", child, stdin = "pty", stdout = "pty", stderr = "pty" }
-  print("pid " .. require "corun.core".pid())
+  print("pid", require "corun.core".pid(), p.pid)
   io.stdout:flush()
 ]]
 
@@ -36,9 +37,9 @@ for _, host in ipairs(scripts.hosts) do
   --- Runs the script to where the child has been handed our terminal.
   local function begun(source)
     local outer = on_terminal(source)
-    local pid = outer:expect("pid (%d+)", 10).captures[1]
+    local pid, child = table.unpack(outer:expect("pid\t(%d+)\t(%d+)\r", 10).captures)
     outer:expect("ready 24 80\r\n", 10)
-    return outer, pid
+    return outer, pid, child
   end
 
   describe("interact in " .. host.name, function()
@@ -151,16 +152,18 @@ for _, host in ipairs(scripts.hosts) do
     for _, signal in ipairs { "TERM", "INT", "HUP", "USR1", "ALRM", "ABRT", "SEGV", "QUIT" } do
       it("gives the terminal back when SIG" .. signal .. " ends the program", function()
         if host == scripts.native and signal == "QUIT" then return end -- there it shows the tasks
-        local outer <close>, pid = begun "p:interact()"
+        local outer <close>, pid, child = begun "p:interact()"
         corun.run { "kill", "-" .. signal, pid }
         assert.matches("%[status 1[2-4]%d, modes kept%]\n$", outer:read_stdout())
+        waiting.wait_until("the child is gone", function() return support.is_gone(child) end)
       end)
     end
 
     it("does change the modes meanwhile: SIGKILL leaves them", function()
-      local outer <close>, pid = begun "p:interact()"
+      local outer <close>, pid, child = begun "p:interact()"
       corun.run { "kill", "-KILL", pid }
       assert.matches("%[status 137, modes changed%]\n$", outer:read_stdout())
+      waiting.wait_until("the child is gone", function() return support.is_gone(child) end)
     end)
 
     it("refuses a second hand-over, and a terminal that somebody reads", function()

@@ -73,7 +73,8 @@ describe("A pty", function()
     r:send_line("through")
     assert.equal("through\r\n", r.terminal:read_exactly(9))
     assert.equal("through", r.stdout:read_line())
-    assert.is_nil((corun.spawn { "true" }).terminal)
+    local s <close> = corun.spawn { "true" }
+    assert.is_nil(s.terminal)
   end)
 
   it("belongs to the child's user", function()
