@@ -57,7 +57,9 @@ describe("python3 -i on a pty", function()
 end)
 
 describe("bash on a pty", function()
-  local environment = { TERM = "dumb", PS1 = "ready> ", HISTFILE = false, INPUTRC = "/dev/null", PROMPT_COMMAND = false }
+  local environment = {
+    TERM = "dumb", PS1 = "ready> ", HISTFILE = false, INPUTRC = "/dev/null", PROMPT_COMMAND = false,
+  }
 
   local function bash()
     local p = spawn({ "bash", "--norc", "--noprofile", "-i" }, { env = environment })
@@ -164,10 +166,11 @@ describe("A program that asks for a password", function()
   end)
 
   it("does not get what was typed before it asked", function()
-    local p <close> = corun.spawn { "sh", "-c", 'read line; echo go; sleep 0.05; exec "$0"', ask, stdin = "pty", stdout = "pty" }
-    p:send_line()
-    p:expect("go", 10)
+    local path = support.directory() .. "/go"
+    local p <close> = spawn { "sh", "-c", 'while ! test -e "$1"; do sleep 0.01; done; exec "$0"', ask, path }
     p:send_line("too early")
+    p:expect("too early\r\n", 10)
+    support.write_file(path, "")
     p:expect("Password: ", 10)
     p:wait_echo_off(10)
     p:send_line("in time")

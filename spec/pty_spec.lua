@@ -34,7 +34,8 @@ describe("A pty", function()
   it("is the terminal of all streams that say so, and the child's controlling one", function()
     local names = told("tty; tty <&1; tty <&2; exec </dev/tty && tty")
     assert.matches("^(/dev/pts/%d+)\n%1\n%1\n%/dev/tty$", names)
-    local pid, group, session, foreground = told("exec ps -o pid=,pgid=,sid=,tpgid= -p $$"):match("(%d+)%s+(%d+)%s+(%d+)%s+(%d+)")
+    local numbers = told("exec ps -o pid=,pgid=,sid=,tpgid= -p $$")
+    local pid, group, session, foreground = numbers:match("(%d+)%s+(%d+)%s+(%d+)%s+(%d+)")
     assert.same({ pid, pid, pid }, { group, session, foreground })
   end)
 
@@ -169,7 +170,8 @@ describe("Wrong options of a pty", function()
   end)
 
   it("are those that cannot be with it", function()
-    assert.equal("option 'group': a child with a pty leads a group of its own", refused { stdout = "pty", group = false })
+    assert.equal("option 'group': a child with a pty leads a group of its own",
+      refused { stdout = "pty", group = false })
     assert.equal("option 'detached': a pty hangs up when we end", refused { stdin = "pty", detached = true })
     assert.equal("options 'input' and 'stdin': only one of them, or stdin = \"pipe\" or \"pty\"",
       refused { stdin = "null", input = "x" })
@@ -192,11 +194,12 @@ describe("Wrong options of a pty", function()
 
   it("are methods of a process that has none, or was not started", function()
     local p <close> = corun.spawn { "cat" }
-    for method, arguments in pairs { resize = { 1, 1 }, echo = { true }, wait_echo_off = {}, hangup = {}, interact = {} } do
+    local methods = { resize = { 1, 1 }, echo = { true }, wait_echo_off = {}, hangup = {}, interact = {} }
+    for method, arguments in pairs(methods) do
       assert.equal(method .. ": no stream of the process is a \"pty\"",
         raised.argument(function() p[method](p, table.unpack(arguments)) end))
       assert.equal(method .. ": the process was not started",
-        raised.argument(function() corun.process { "cat", stdin = "pty" }[method](corun.process {"cat" }) end))
+        raised.argument(function() p[method](corun.process { "cat", stdin = "pty" }) end))
     end
   end)
 end)
