@@ -96,14 +96,26 @@ function M.feed(process, input, alone)
   process._feeding = scopes.attend(function() M.feed_writer(writer, input) end, nil, 0)
 end
 
+--- One Reader for all streams that say "pty".
+local function attach_terminal(self, reader)
+  self.terminal = reader
+  self._terminal = core.terminal(reader, self._options.stdin == "pty" and self.stdin or nil)
+  if self._options.stdout == "pty" then
+    self.stdout = reader
+  elseif self._options.stderr == "pty" then
+    self.stderr = reader
+  end
+end
+
 --- Gives a started process its streams: {[number] = Reader or Writer} of core.start.
 function M.attach(self, streams)
   local options = self._options
   self.stdin = streams[0]
   self.stdout, self.stderr = streams[1], streams[2]
+  if streams.terminal then attach_terminal(self, streams.terminal) end
   local fds
   for number, stream in pairs(streams) do
-    if number > 2 then
+    if number ~= "terminal" and number > 2 then
       fds = fds or {}
       fds[number] = stream
     end
@@ -141,7 +153,9 @@ end
 --- The Writer on the file that `tee` names, before anything starts.
 function M.open_tee(self, options)
   if getmetatable(options.tee) == core.Writer or type(options.tee) == "table" then
-    if options.stdout ~= "pipe" then errors.argument("option 'tee': stdout does not come through a pipe of ours") end
+    if options.stdout ~= "pipe" and options.stdout ~= "pty" then
+      errors.argument("option 'tee': stdout does not come through a pipe of ours")
+    end
   end
   if type(options.tee) ~= "table" then return end
   local ok, output = pcall(stdio.writer_for, options.tee)

@@ -18,9 +18,16 @@ local function earliest(a, b)
   return b and math.min(a, b) or a
 end
 
+--- The Reader of a terminal that is neither stdout nor stderr.
+local function terminal_of(process)
+  local terminal = process.terminal
+  if terminal ~= process.stdout and terminal ~= process.stderr then return terminal end
+end
+
 local function readers_of(process)
   local readers = { process.stdout }
   readers[#readers + 1] = process.stderr
+  readers[#readers + 1] = terminal_of(process)
   return readers
 end
 
@@ -124,15 +131,16 @@ local function make_result(process, check, held_by, given_up)
   local status = process.status
   local stdout, omitted_out = captured(process.stdout, process._options)
   local stderr, omitted_err = captured(process.stderr, process._options)
+  local terminal, omitted_terminal = captured(terminal_of(process), process._options)
   local reason = process._reason or status and status.reason or "exit"
   return results.new {
     ok = not process._reason and is_good(status, check),
     code = status and status.code, signal = status and status.signal, status = status, reason = reason,
-    stdout = stdout, stderr = stderr, pid = process.pid, argv = process.argv, command = process.command,
-    cwd = process.cwd, started_at = process.started_at, duration = process.duration, usage = process:usage(),
-    stopped = process._stopped and { table.unpack(process._stopped) }, survivors = rawget(process, "survivors"),
-    held_by = held_by, _was_shown = process._options.tee and true or nil,
-    truncated = omitted_out + omitted_err > 0 or given_up or process._reason == "limit",
+    stdout = stdout, stderr = stderr, terminal = terminal, pid = process.pid, argv = process.argv,
+    command = process.command, cwd = process.cwd, started_at = process.started_at, duration = process.duration,
+    usage = process:usage(), stopped = process._stopped and { table.unpack(process._stopped) },
+    survivors = rawget(process, "survivors"), held_by = held_by, _was_shown = process._options.tee and true or nil,
+    truncated = omitted_out + omitted_err + omitted_terminal > 0 or given_up or process._reason == "limit",
     _options = process._options, _captured = process.stdout,
     bytes_out = process.stdout and select(3, process.stdout:_status()),
     omitted = omitted_out + omitted_err > 0 and { stdout = omitted_out, stderr = omitted_err } or nil,
@@ -186,7 +194,8 @@ local function start_capture(process)
   process._capturing = true
   local options = process._options
   for _, reader in ipairs(readers_of(process)) do
-    reader:_capture(options.limit or M.LIMIT, options.overflow or "error")
+    local overflow = reader == terminal_of(process) and "truncate" or options.overflow or "error"
+    reader:_capture(options.limit or M.LIMIT, overflow)
   end
 end
 
@@ -331,6 +340,7 @@ local function finish(process, call, open)
   for _, reader in ipairs(readers_of(process)) do
     if not reader:_status() then reader:close() end
   end
+  if process._terminal and process.status and process.stdin then process.stdin:_abandon() end
   check_streams(process, result)
   return result
 end

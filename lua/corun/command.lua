@@ -134,7 +134,7 @@ function Command:lines()
   local spec = specs.copy(self._spec)
   if spec.stderr == nil then spec.stderr = "inherit" end
   if spec.stdin == nil and spec.input == nil then spec.stdin = "null" end
-  if spec.stdout ~= nil and spec.stdout ~= "pipe" then
+  if spec.stdout ~= nil and spec.stdout ~= "pipe" and spec.stdout ~= "pty" then
     errors.argument("lines: option 'stdout': the output goes elsewhere")
   end
   local process = processes.spawn(spec, scopes.current())

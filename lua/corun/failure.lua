@@ -58,6 +58,11 @@ local stages = {
     return options.detached and "detached" or "new_session", "cannot make a session"
   end,
   setpgid = function(options) return options.group and "group" or nil, "cannot make a process group" end,
+  terminal = function(_, plan)
+    for _, action in ipairs(plan.fds) do
+      if action[2] == "pty" then return option_of(action), "cannot give it the terminal" end
+    end
+  end,
   fork = function() return nil, "cannot make a process" end,
   stdio = function(_, plan, number)
     for _, action in ipairs(plan.fds) do
@@ -73,6 +78,7 @@ local stages = {
 --- A descriptor action that failed: option, what could not be done, the path if it is about one.
 local function open_failure(plan, number)
   local action = plan.fds[number]
+  if action[2] == "pty" then return option_of(action), "cannot open a terminal (/dev/ptmx)", "/dev/ptmx" end
   local path = action[2] == "file" and action[3] or nil
   return option_of(action), "cannot open " .. (path and "'" .. path .. "'" or descriptor_text(action)), path
 end

@@ -2,6 +2,7 @@
 
 local core = require "corun.core"
 local attaching = require "corun.attach"
+local errors = require "corun.error"
 local processes = require "corun.process"
 local scopes = require "corun.owning"
 local specs = require "corun.spec"
@@ -112,6 +113,7 @@ end
 local function function_input(run, from)
   if from.pipe then return from.pipe:reader(), true end
   if type(from.input) == "string" then return core.string_reader(from.input), true end
+  if from.value == "pty" then errors.argument("pipeline: option 'stdin': a function has no \"pty\"") end
   if from.input == nil and from.value ~= "pipe" then return stdio.reader_for(from.value) end
   local pipe = core.pipe()
   local writer = pipe:writer()
@@ -125,6 +127,7 @@ end
 
 local function function_output(run, to)
   if to.pipe then return to.pipe:writer(), true end
+  if to.value == "pty" then errors.argument("pipeline: option 'stdout': a function has no \"pty\"") end
   if to.value ~= "pipe" and type(to.value) ~= "function" then return stdio.writer_for(to.value) end
   local pipe = core.pipe()
   local reader = pipe:reader()
@@ -233,7 +236,7 @@ end
 local function input_of(pipeline, how)
   local options = pipeline._options
   if options.input == nil and options.stdin == nil then options = pipeline:_first_spec() end
-  if options.input ~= nil then return { input = options.input, value = "pipe" } end
+  if options.input ~= nil then return { input = options.input, value = options.stdin or "pipe" } end
   return { value = first_of(options.stdin, how.stdin) }
 end
 

@@ -265,7 +265,9 @@ end
 function Pipeline:lines()
   local stdout = self._options.stdout
   if stdout == nil then stdout = self:_last_spec().stdout end
-  if stdout ~= nil and stdout ~= "pipe" then errors.argument("lines: option 'stdout': the output goes elsewhere") end
+  if stdout ~= nil and stdout ~= "pipe" and stdout ~= "pty" then
+    errors.argument("lines: option 'stdout': the output goes elsewhere")
+  end
   local started = running.start(self, { stdin = "null", stdout = "pipe", stderr = "inherit", is_collected = true })
   local text_options = formats.text_options(self:_last_spec())
   for name, value in pairs(formats.text_options(self._options)) do text_options[name] = value end

@@ -154,7 +154,7 @@ local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
   if lingering.last >= lingering.first then let_go_of_lingering() end
   if options.idle_timeout and not (options.stdout == "pipe" or options.stderr == "pipe"
-      or type(options.stdout) == "function" or type(options.stderr) == "function") then
+      or type(options.stdout) == "function" or type(options.stderr) == "function" or plan.pty) then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
   attaching.flush_shared(options, plan)
@@ -282,7 +282,8 @@ function Process:wait_closed(seconds)
   local deadline = deadline_of(seconds, "wait_closed")
   local function late() error(timed_out(self, "not closed", seconds), 0) end
   if not handle:wait(seconds) then late() end
-  for _, stream in pairs { self.stdout or false, self.stderr or false, table.unpack(self._silent or {}) } do
+  local ours = { self.stdout or false, self.stderr or false, self.terminal or false, table.unpack(self._silent or {}) }
+  for _, stream in ipairs(ours) do
     if stream and not core.wait_any(left_of(deadline), stream) then late() end
   end
   for _, stream in pairs(self.fds) do
@@ -299,7 +300,7 @@ end
 
 local function close_streams(self)
   if self.stdin then self.stdin:_abandon() end
-  for _, stream in pairs { self.stdout or false, self.stderr or false } do
+  for _, stream in pairs { self.stdout or false, self.stderr or false, self.terminal or false } do
     if stream then stream:close() end
   end
   for _, stream in pairs(self.fds) do
@@ -315,7 +316,14 @@ end
 --- What the end of its scope does to it: stopped, reaped, streams closed. Of one that has ended, whoever has left its
 --- group by then is a daemon that shall live.
 function Process:_end_of_scope()
-  if not self.status or self._handle:has_group() then stop.run(self, stop.with_kill(self._stop_plan)) end
+  if not self.status or self._handle:has_group() then
+    local plan = stop.with_kill(self._stop_plan)
+    if self._terminal and not self._options.stop then
+      self._terminal:hang_up()
+      plan = stop.with_hang_up(plan)
+    end
+    stop.run(self, plan)
+  end
   if self.status then self:_let_go() end
   self._home._processes[self] = nil
   self:_end_feeding()
@@ -466,11 +474,15 @@ function Process:write(...)
   return self
 end
 
---- EOF on stdin, once what was written is out. Does not wait.
+--- EOF on stdin, once what was written is out. On a terminal it is typed (VEOF, twice in the middle of a line), and the
+--- Writer stays open: a program that asks again gets what is typed next. Does not wait.
+---Raises kind "unsupported" where the terminal has no key for it.
 function Process:close_stdin() stream_of(self, "stdin"):write_eof() end
 
---- See Reader:expect, of stdout.
-function Process:expect(patterns, options) return stream_of(self, "stdout"):expect(patterns, options) end
+--- See Reader:expect, of the terminal where there is one, else of stdout.
+function Process:expect(patterns, options)
+  return (self.terminal or stream_of(self, "stdout")):expect(patterns, options)
+end
 
 --- See Reader:read.
 function Process:read_stdout(n) return stream_of(self, "stdout"):read(n) end
@@ -512,6 +524,7 @@ function Process:communicate(input, seconds)
     end
     attaching.feed(self, input)
   elseif self.stdin and not self._fed then
+    self._fed = self._terminal ~= nil -- it would be typed once more
     self.stdin:write_eof()
   end
   local watched = self._limit_watch

@@ -42,6 +42,8 @@ end
 ---@field stdout any           what was captured, as `format` says; a Reader over the bytes as they came where it
 ---spilled; nil where not captured
 ---@field stderr string?
+---@field terminal string?     what came from a "pty" that is neither stdout nor stderr: head and tail where that was
+---more than `limit`
 ---@field pid integer
 ---@field argv string[]
 ---@field command string       copy-pasteable
@@ -79,15 +81,21 @@ local function text_of(result)
   errors.argument("result: the output was taken apart by its format")
 end
 
+--- A terminal makes CR LF of a newline.
+local function without_newlines(result, text)
+  local options = result._options
+  return (text:gsub(options and options.stdout == "pty" and "[\r\n]+$" or "\n+$", ""))
+end
+
 --- What `capture` gives of a Result: stdout without trailing newlines, or what its format made of it.
 function M.output_of(result)
-  if type(result.stdout) == "string" and not result._text then return (result.stdout:gsub("\n+$", "")) end
+  if type(result.stdout) == "string" and not result._text then return without_newlines(result, result.stdout) end
   return result.stdout
 end
 
 --- stdout without trailing newlines, as $(…) gives it.
 function Result:__tostring()
-  return (text_of(self):gsub("\n+$", ""))
+  return without_newlines(self, text_of(self))
 end
 
 --- Iterates over the lines of stdout, without their newlines. Of a spilled stdout: over the file; yields.

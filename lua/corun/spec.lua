@@ -55,10 +55,10 @@ local M = {}
 ---@field cpu_max (number|"unlimited")?      processors' worth of time that its cgroup may use, as 0.5
 ---@field pids_max (integer|"unlimited")?    processes and threads that its cgroup may have
 ---@field argv0 string?
----@field stdin "pipe"|"null"|"inherit"|corun.File|corun.Reader|file*|integer|nil
+---@field stdin "pipe"|"null"|"inherit"|"pty"|corun.File|corun.Reader|file*|integer|nil
 ---@field input string|fun(): string?|nil  fed to stdin, then EOF
----@field stdout "pipe"|"null"|"inherit"|"stderr"|corun.File|corun.Writer|file*|integer|fun(line: string)|nil
----@field stderr "pipe"|"null"|"inherit"|"stdout"|corun.File|corun.Writer|file*|integer|fun(line: string)|nil
+---@field stdout "pipe"|"null"|"inherit"|"pty"|"stderr"|corun.File|corun.Writer|file*|integer|fun(line: string)|nil
+---@field stderr "pipe"|"null"|"inherit"|"pty"|"stdout"|corun.File|corun.Writer|file*|integer|fun(line: string)|nil
 ---@field fds table<integer, any>? further descriptors: "output", "input", corun.File, or as stdout
 ---@field timeout number?          most seconds for the whole life, then the stop plan
 ---@field idle_timeout number?     most seconds without a byte of output, then the stop plan
@@ -76,6 +76,8 @@ local M = {}
 ---@field group boolean?           own process group; default true unless stdin is an inherited terminal
 ---@field detached boolean?        own session; outlives its scope
 ---@field new_session boolean?     own session, without a terminal, but stopped at the end of its scope
+---@field size { [1]: integer, [2]: integer }?  of a "pty": rows, columns; default {24, 80}
+---@field echo boolean?            of a "pty": whether what is typed is echoed, from the start; default true
 ---@field format string?           "bytes", "lines", "nul", "json", "jsonl", "csv"
 
 -- One checker for each option: given the value and the option's name, it raises or returns the value to use.
@@ -301,9 +303,9 @@ local function is_lua_file(value) return io.type(value) ~= nil end
 local function is_class(value, class) return type(value) == "userdata" and getmetatable(value) == class end
 
 local stdio_words = {
-  stdin = { pipe = true, null = true, inherit = true },
-  stdout = { pipe = true, null = true, inherit = true, stderr = true },
-  stderr = { pipe = true, null = true, inherit = true, stdout = true },
+  stdin = { pipe = true, null = true, inherit = true, pty = true },
+  stdout = { pipe = true, null = true, inherit = true, pty = true, stderr = true },
+  stderr = { pipe = true, null = true, inherit = true, pty = true, stdout = true },
   fds = { output = true, input = true, null = true, inherit = true, stdout = true, stderr = true },
 }
 
@@ -369,6 +371,22 @@ local function natural(value, name)
   return value
 end
 
+local function is_window_size(rows, columns)
+  for _, value in ipairs { rows or false, columns or false } do
+    if math.type(value) ~= "integer" or value < 1 or value > 65535 then return false end
+  end
+  return true
+end
+M.is_window_size = is_window_size
+
+local function window_size(value, name)
+  if type(value) ~= "table" or #value ~= 2 or not is_window_size(value[1], value[2]) then
+    argument("option '%s': {rows, columns} expected, whole numbers from 1 to 65535, got %s", name,
+      type(value) == "table" and ("{%s, %s}"):format(show(value[1]), show(value[2])) or show(value))
+  end
+  return value
+end
+
 local checkers = {
   cwd = directory, env = environment, clear_env = boolean, umask = octal, argv0 = text, rlimits = rlimits,
   uid = function(value, name)
@@ -398,7 +416,7 @@ local checkers = {
     argument("option '%s': true, a prefix, a Writer or {file = path} expected, got %s", name, show(value))
   end,
   crlf = boolean, utf8 = one_of("replace"), ansi = one_of("strip"),
-  group = boolean, detached = boolean, new_session = boolean,
+  group = boolean, detached = boolean, new_session = boolean, size = window_size, echo = boolean,
   format = function(value, name)
     if not formats.names[value] then
       argument("option '%s': \"bytes\", \"lines\", \"nul\", \"json\", \"jsonl\" or \"csv\" expected, got %s", name,
@@ -427,10 +445,28 @@ local function cgroup_combination(options)
   end
 end
 
-local function combination(options)
-  if options.input ~= nil and options.stdin ~= nil and options.stdin ~= "pipe" then
-    argument("options 'input' and 'stdin': only one of them, or stdin = \"pipe\"")
+--- Whether a stream is a terminal of the child's own.
+local function has_terminal(options)
+  return options.stdin == "pty" or options.stdout == "pty" or options.stderr == "pty"
+end
+M.has_terminal = has_terminal
+
+local function terminal_options(options)
+  if has_terminal(options) then
+    if options.group == false then argument("option 'group': a child with a pty leads a group of its own") end
+    if options.detached then argument("option 'detached': a pty hangs up when we end") end
+    return
   end
+  for _, name in ipairs { "size", "echo" } do
+    if options[name] ~= nil then argument("option '%s': no stream of the child is a \"pty\"", name) end
+  end
+end
+
+local function combination(options)
+  if options.input ~= nil and options.stdin ~= nil and options.stdin ~= "pipe" and options.stdin ~= "pty" then
+    argument("options 'input' and 'stdin': only one of them, or stdin = \"pipe\" or \"pty\"")
+  end
+  terminal_options(options)
   if options.stdout == "stderr" and options.stderr == "stdout" then
     argument("options 'stdout' and 'stderr' refer to each other")
   end
@@ -502,7 +538,7 @@ end
 
 local function action_of(number, value, for_reading)
   if value == "pipe" then return { number, for_reading and "input" or "output" } end
-  if value == "null" then return { number, "null" } end
+  if value == "null" or value == "pty" then return { number, value } end
   if value == "inherit" then return { number, "fd", number } end
   if value == "output" or value == "input" then return { number, value } end
   if value == "stdout" then return { number, "same", 1 } end
@@ -542,6 +578,8 @@ local function descriptor_actions(plan, options)
   return actions
 end
 
+local default_size = { 24, 80 } -- the kernel's own, 0 x 0, confuses programs
+
 local function shares_output(options)
   for _, value in ipairs { options.stdout, options.stderr } do
     if value == "inherit" or value == 1 or value == 2 then return true end
@@ -575,6 +613,12 @@ function M.plan(options, defaults)
   local group = options.group
   if group == nil then group = not (options.stdin == "inherit" and core.isatty(0)) end
   plan.group = group or plan.session or false
+  if has_terminal(options) then
+    local size, echo = options.size or default_size, options.echo
+    plan.pty = { size[1], size[2], echo == nil or echo }
+    plan.typed = options.stdin == "pty"
+    plan.group = true
+  end
   plan.fds = descriptor_actions(plan, options)
   return plan
 end

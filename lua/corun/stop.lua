@@ -51,6 +51,11 @@ function M.with_kill(plan)
   return extended
 end
 
+--- The plan for the end of a session whose terminal was hung up: an interactive shell ignores TERM, but this ends it.
+function M.with_hang_up(plan)
+  return { M.signal_step(core.signals.HUP, 1), table.unpack(plan) }
+end
+
 --- Waits until nothing of the tree runs, and sees to it that newcomers get the signal, too. The leader's end is an
 --- event; that its group has become empty is none, so that is looked at in growing steps.
 local function wait_for_end(process, seconds, signal)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "fd.h"
 #include "guard.h"
 
 static void unlink_running(struct process *p) {
@@ -20,13 +21,14 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   p->has_ended = true;
   p->tree.has_ended = true;
   p->ended_at = loop_now();
+  fd_close(&p->terminal);
   unlink_running(p);
   waitq_wake_all(&p->ended);
   if (p->on_end) p->on_end(p);
 }
 
 void process_init(struct process *p, struct loop *loop) {
-  *p = (struct process){.loop = loop, .child = {.pidfd = -1, .ended = child_ended}, .memo = PROCFS_MEMO};
+  *p = (struct process){.loop = loop, .terminal = -1, .child = {.pidfd = -1, .ended = child_ended}, .memo = PROCFS_MEMO};
   waitq_init(&p->ended);
 }
 
@@ -58,6 +60,8 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   loop_own(p->loop, &p->owned, close_owned);
   return 0;
 }
+
+void process_keep_terminal(struct process *p, int slave) { p->terminal = slave; }
 
 int process_signal(struct process *p, int signo) {
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
@@ -136,6 +140,7 @@ int process_members(struct process *p, struct members *members) {
 static void forget(struct process *p, bool kill) {
   if (!p->child.pid) return;
   loop_disown(&p->owned);
+  fd_close(&p->terminal);
   if (kill) process_signal_tree(p, SIGKILL, TREE_ALL);
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);

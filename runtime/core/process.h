@@ -24,6 +24,7 @@ struct process {
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
   struct tree tree;
+  int terminal;                  /* its end of a terminal that it leads, kept open while it runs, or -1 */
   /* public */
   bool detached;                 /* set before the start: is to outlive us */
   struct cgroup *cgroup;         /* set before the start, ours from then on; NULL: it has none of its own */
@@ -39,6 +40,11 @@ struct process {
 
 void process_init(struct process *p, struct loop *loop);
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure);
+
+/* Keeps the child's end of its terminal open until the process has ended; the descriptor is the process's. A program that
+ * closes its standard streams just before it exits, or for a while, would end the terminal: we would read EIO, close the
+ * master, and that kills it (SIGHUP). */
+void process_keep_terminal(struct process *p, int slave);
 
 static inline bool process_is_running(const struct process *p) { return p->child.pid && !p->has_ended; }
 

@@ -16,6 +16,9 @@
 /* Bytes that READER_SPILL keeps in memory: most output is shorter and costs no file. */
 #define SPILL_MOST (1 << 20)
 
+/* As many as surely take what a terminal holds. */
+#define LAST_READS 64
+
 static void release_fd(struct reader *r) {
   if (r->watch) watch_close(r->watch);
   r->watch = NULL;
@@ -24,7 +27,7 @@ static void release_fd(struct reader *r) {
 
 static bool wants_more(const struct reader *r) {
   if (r->eof || r->overflowed || r->fd < 0) return false;
-  if (r->held) return r->wanted;
+  if (r->held || r->lazy) return r->wanted;
   if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return false;
   if (r->overflow == READER_TRUNCATE || r->overflow == READER_SPILL) return true;
   size_t most = r->demand > r->high_water ? r->demand : r->high_water;
@@ -48,11 +51,26 @@ static void finish(struct reader *r, int error) {
   }
 }
 
+void reader_end(struct reader *r) {
+  if (!r->eof) finish(r, 0);
+}
+
+void reader_end_terminal(struct reader *r) {
+  ssize_t n = UV_EAGAIN;
+  if (r->eof || r->fd < 0) return;
+  r->is_last = true;
+  for (int i = 0; i < LAST_READS && !r->eof; i++)
+    if ((n = reader_fill(r)) <= 0) break;
+  r->is_last = false;
+  if (n == UV_EAGAIN) reader_end(r);
+  else waitq_wake_all(&r->readable);
+}
+
 static void watch_event(void *owner, int events) {
   (void)events;
   struct reader *r = owner;
   r->drained = false;
-  if (r->held) {
+  if (r->held || r->lazy) {
     r->wanted = false;
     update_watch(r);
     waitq_wake_all(&r->readable);
@@ -208,7 +226,8 @@ static size_t most_to_read(const struct reader *r) {
 ssize_t reader_fill(struct reader *r) {
   if (r->eof) return r->error ? r->error : 0;
   if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
-  if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return UV_EAGAIN; /* reader_take wakes us */
+  if (r->copy && !r->is_last && buffer_size(&r->copy->buffer) >= r->copy->high_water)
+    return UV_EAGAIN; /* reader_take wakes us */
   size_t room_wanted = r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM, most = most_to_read(r);
   char *room = buffer_reserve(r->loop, &r->buffer, room_wanted < most ? room_wanted : most);
   if (!room) {
@@ -223,6 +242,7 @@ ssize_t reader_fill(struct reader *r) {
     int err = uv_translate_sys_error(errno);
     buffer_take(r->loop, &r->buffer, 0);
     if (err == UV_EAGAIN) return err;
+    if (err == UV_EIO && r->is_terminal) err = 0; /* nobody has the terminal open any more */
     finish(r, err);
     return err;
   }
@@ -234,7 +254,7 @@ ssize_t reader_fill(struct reader *r) {
   }
   r->total += (uint64_t)n;
   r->active_at = loop_now();
-  r->drained = (size_t)n < most;
+  r->drained = (size_t)n < most && !r->is_terminal; /* which gives no more than 4 KiB at once */
   r->drained_at = r->loop->writes;
   if (!r->drained) note_full_read(r);
   if (r->copy) copy_bytes(r, room, (size_t)n);

@@ -53,7 +53,10 @@ struct reader {
   struct loop *loop;
   struct watch *watch;
   bool is_file;          /* never blocks, so it is not polled */
+  bool is_terminal;      /* the master of a pseudo terminal: EIO is its end */
   bool held, wanted;     /* reader_hold, reader_want */
+  bool lazy;             /* our own terminal: read only while somebody waits */
+  bool is_last;          /* reader_end_terminal: what comes now is read in any case */
   bool drained;          /* the last read has got less than it had room for, */
   unsigned drained_at;   /* when the loop had seen so many writes */
   unsigned char full;    /* reads that filled the room they had, up to READER_BUSY */
@@ -67,6 +70,17 @@ struct reader {
  * ends the stream with an error where the descriptor cannot be polled. */
 void reader_open(struct reader *r, struct loop *loop, int fd);
 int reader_start(struct reader *r);
+
+/* To be said of the master of a pseudo terminal, after reader_open. */
+static inline void reader_set_terminal(struct reader *r) { r->is_terminal = true; }
+
+/* To be called when the leader of its session has ended. The kernel has hung the terminal up, so what is there is all:
+ * that is read, though it be over high_water (the kernel keeps some 12 KiB), and the stream ends. Only where the leader
+ * had given the terminal away before, and others go on writing to it, it does not. */
+void reader_end_terminal(struct reader *r);
+
+/* No more bytes: as if the stream had ended here. What was read stays. */
+void reader_end(struct reader *r);
 
 /* Opens `copy` on the bytes that are taken from `r` from now on; the slower of the two sets the pace. One at most. */
 void reader_open_copy(struct reader *copy, struct reader *r);
@@ -91,6 +105,12 @@ ssize_t reader_splice(struct reader *r, int fd);
 /* While held, nothing is read ahead; after reader_want, `readable` is woken once when there is something to read. */
 void reader_hold(struct reader *r, bool on);
 void reader_want(struct reader *r);
+
+/* To be called by who is about to wait on `readable`: a lazy Reader looks only then. What is typed on our own terminal
+ * while nobody asks for it is left to others, as a child that inherits it or the REPL. */
+static inline void reader_await(struct reader *r) {
+  if (r->lazy) reader_want(r);
+}
 
 /* Takes bytes from the front of the buffer, as many as there are; `searched` moves along. */
 void reader_take(struct reader *r, size_t size);

@@ -16,6 +16,7 @@ const char *spawn_stage_name(enum spawn_stage stage) {
   case SPAWN_STDIO: return "stdio";
   case SPAWN_OOM_SCORE: return "oom_score_adj";
   case SPAWN_AFFINITY: return "affinity";
+  case SPAWN_TERMINAL: return "terminal";
   case SPAWN_NICE: return "nice";
   case SPAWN_RLIMIT: return "rlimit";
   case SPAWN_UMASK: return "umask";

@@ -4,9 +4,9 @@
  *   the parent's size; the child makes raw system calls only and reports its failing step through shared memory; the
  *   end comes by the pidfd in the loop and wait4 of exactly this child, so no SIGCHLD handler is needed and nobody
  *   else's is disturbed; a signal goes through the pidfd and cannot reach a recycled pid.
- * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, cpus, oom_score_adj, cgroup, no_new_privileges
- *   (UV_ENOTSUP), no parent-death signal and no rusage; a process group of its own is a session of its own; a status
- *   that somebody else took is never reported; a text without #! is given to /bin/sh by the C library.
+ * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, cpus, oom_score_adj, cgroup, no_new_privileges,
+ *   controlling terminal (UV_ENOTSUP), no parent-death signal and no rusage; a process group of its own is a session of
+ *   its own; a status that somebody else took is never reported; a text without #! is given to /bin/sh by the C library.
  *
  * In both, the child gets default signal dispositions, an empty signal mask, the soft RLIMIT_NOFILE that the program
  * was started with, and no descriptors but those in the request.
@@ -37,6 +37,7 @@ enum spawn_stage {
   SPAWN_STDIO,
   SPAWN_OOM_SCORE,
   SPAWN_AFFINITY,
+  SPAWN_TERMINAL,
   SPAWN_NICE,
   SPAWN_RLIMIT,
   SPAWN_UMASK,
@@ -79,6 +80,8 @@ struct spawn_request {
   const char *oom_score_adj;   /* the number as text; NULL: ours */
   const char *cgroup;          /* the path of a cgroup.procs, entered before all else; NULL: ours */
   bool no_new_privileges;      /* exec gives none: no set-user-ID, no file capabilities */
+  int ctty;                    /* the child's descriptor that is its controlling terminal, in a session of its own;
+                                  -1: none */
   bool session;                /* a session (and group) of its own */
   bool group;                  /* a process group of its own */
   uint64_t mark;               /* of its tree (tree.h); 0: none */

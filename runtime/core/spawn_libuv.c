@@ -35,6 +35,7 @@ static int refuse_unsupported(const struct spawn_request *q, struct spawn_failur
     return failure->error;
   }
   if (q->group_count > 0) return fail(failure, SPAWN_SETGROUPS, UV_ENOTSUP);
+  if (q->ctty >= 0) return fail(failure, SPAWN_TERMINAL, UV_ENOTSUP);
   if (q->cgroup) return fail(failure, SPAWN_CGROUP, UV_ENOTSUP);
   if (q->oom_score_adj) return fail(failure, SPAWN_OOM_SCORE, UV_ENOTSUP);
   if (q->cpu_count) return fail(failure, SPAWN_AFFINITY, UV_ENOTSUP);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -217,10 +218,11 @@ IN_CHILD static int child_main(void *arg) {
   reset_signals();
   /* Before all else: from here on it is found. Where a sandbox forbids it, it is found by its group and parents. */
   if (q->mark) syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL);
-  if (q->session) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
+  if (q->session || q->ctty >= 0) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
   if (q->cgroup) fail_if(plan, SPAWN_CGROUP, write_file(q->cgroup, "0"));
   place_descriptors(plan);
+  if (q->ctty >= 0) fail_if(plan, SPAWN_TERMINAL, syscall(SYS_ioctl, q->ctty, TIOCSCTTY, 0));
   take_surroundings(plan);
   if (q->die_with_parent) { /* after the change of user, which clears it */
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
@@ -357,7 +359,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   child->pidfd = pidfd;
   child->handle = watch;
   child->reaped = false;
-  child->own_group = request->session || request->group;
+  child->own_group = request->session || request->group || request->ctty >= 0;
   goto done;
 
 reap:

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "fd.h"
+#include "pty.h"
 
 static void finish(struct writer *w, int error) {
   loop_disown(&w->owned);
@@ -33,13 +34,24 @@ static void update_watch(struct writer *w) {
   set_watch(w, buffer_size(&w->queue) || !waitq_empty(&w->writable));
 }
 
+/* The last of the first `size` bytes. */
+static int last_byte(const struct iovec *parts, size_t size) {
+  for (; size > parts->iov_len; parts++) size -= parts->iov_len;
+  return ((const unsigned char *)parts->iov_base)[size - 1];
+}
+
 static ssize_t write_some(struct writer *w, const struct iovec *parts, int count) {
+  if (w->has_ended) {
+    finish(w, UV_EPIPE);
+    return UV_EPIPE;
+  }
   ssize_t n;
   do n = writev(w->fd, parts, count);
   while (n < 0 && errno == EINTR);
   w->loop->writes++;
   if (n >= 0) {
     w->total += (uint64_t)n;
+    if (w->is_terminal && n > 0) w->last = last_byte(parts, (size_t)n);
     return n;
   }
   if (errno == EAGAIN) return 0;
@@ -79,6 +91,29 @@ void writer_open(struct writer *w, struct loop *loop, int fd) {
   waitq_init(&w->drained);
   w->is_file = fd_is_file(fd) || fd_set_nonblocking(fd, true);
   loop_own(loop, &w->owned, close_owned);
+}
+
+void writer_open_terminal(struct writer *w, struct loop *loop, int fd) {
+  writer_open(w, loop, fd);
+  w->is_terminal = true;
+  w->last = -1;
+}
+
+void writer_end_terminal(struct writer *w) {
+  w->has_ended = true;
+  if (w->fd >= 0 && buffer_size(&w->queue)) finish(w, UV_EPIPE);
+}
+
+int writer_type_eof(struct writer *w) {
+  if (w->fd < 0 || w->ending) return 0;
+  size_t size = buffer_size(&w->queue);
+  int last = size ? (unsigned char)buffer_data(&w->queue)[size - 1] : w->last;
+  char keys[2];
+  int count = pty_eof_keys(w->fd, last, keys);
+  if (count < 0) return count;
+  int err = writer_queue(w, keys, (size_t)count);
+  writer_flush(w);
+  return err;
 }
 
 ssize_t writer_write(struct writer *w, const struct iovec *parts, int count) {

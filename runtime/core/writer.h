@@ -33,14 +33,26 @@ struct writer {
   struct waitq drained;  /* woken each time the queue gets empty, and when it is over */
   /* public */
   size_t high_water, low_water;
+  bool is_terminal;      /* the master of a pseudo terminal, see writer_open_terminal */
+  bool has_ended;        /* writer_end_terminal was called */
   /* private */
   struct owned owned;
   struct loop *loop;
   struct watch *watch;
   bool is_file;
+  int last;              /* the last byte that a terminal got, -1: none */
 };
 
 void writer_open(struct writer *w, struct loop *loop, int fd);
+
+/* The same for the master of a pseudo terminal: what is written is typed. */
+void writer_open_terminal(struct writer *w, struct loop *loop, int fd);
+
+/* To be called when the leader of its session has ended: nobody reads any more what is typed. */
+void writer_end_terminal(struct writer *w);
+
+/* Types an end of file behind what is queued; the Writer stays open. UV_ENOTSUP where the terminal has no key for it. */
+int writer_type_eof(struct writer *w);
 
 /* One writev(2), if the queue is empty: the bytes taken (0 when it would block), or the error. */
 ssize_t writer_write(struct writer *w, const struct iovec *parts, int count);

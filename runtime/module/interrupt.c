@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "rawmode.h"
 #include "runtime.h"
 
 enum { RUNTIMES = 64 };
@@ -44,6 +45,7 @@ static void forward(int signo, siginfo_t *info, void *context) {
     old->sa_sigaction(signo, info, context);
   } else if (old->sa_handler == SIG_DFL) {
     if (signo == SIGPIPE) return; /* ignored while corun is loaded: a write to a child must not end us */
+    rawmode_end();
     sigaction(signo, old, NULL);
     raise(signo); /* delivered as soon as this handler returns */
   } else if (old->sa_handler != SIG_IGN) {
@@ -68,6 +70,7 @@ static void handle(int signo, siginfo_t *info, void *context) {
     if (!is_first && signo == SIGINT && !rt->listens[signo]) {
       /* The first one was not even noticed: end as without us. Children die with their parent. */
       struct sigaction standard = {.sa_handler = SIG_DFL};
+      rawmode_end();
       sigaction(signo, &standard, NULL);
       raise(signo);
       break;
@@ -245,6 +248,7 @@ static int f_set_busy(lua_State *L) {
 static int f_die(lua_State *L) {
   int signo = (int)luaL_checkinteger(L, 1);
   struct sigaction standard = {.sa_handler = SIG_DFL};
+  rawmode_end();
   sigaction(signo, &standard, NULL);
   let_through(signo);
   raise(signo);
@@ -253,6 +257,7 @@ static int f_die(lua_State *L) {
 
 /* core.quit(status): ends the process at once, with nothing but our own output flushed. For the host. */
 static int f_quit(lua_State *L) {
+  rawmode_end();
   fflush(NULL);
   _exit((int)luaL_checkinteger(L, 1));
 }

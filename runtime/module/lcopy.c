@@ -21,7 +21,8 @@ static bool has_room(int fd) {
 }
 
 static enum progress splice_some(struct reader *r, struct writer *w, size_t *moved) {
-  ssize_t n = buffer_size(&w->queue) ? UV_EAGAIN : reader_splice(r, w->fd);
+  /* A terminal's Writer has to see what is typed. */
+  ssize_t n = w->is_terminal ? UV_ENOTSUP : buffer_size(&w->queue) ? UV_EAGAIN : reader_splice(r, w->fd);
   if (n == UV_EPIPE || n > 0) writer_note(w, n);
   if (n == UV_EAGAIN) return has_room(w->fd) && !buffer_size(&w->queue) ? NEEDS_BYTES : NEEDS_ROOM;
   if (n == UV_ENOTSUP) return reader_fill(r) == UV_EAGAIN ? NEEDS_BYTES : MOVED;

@@ -135,6 +135,7 @@ static int expect_k(lua_State *L, int status, lua_KContext ctx) {
     if (runtime_may_read(rt)) {
       status = LUA_OK;
       if (reader_try(&r->core) != UV_EAGAIN) continue;
+      reader_await(&r->core);
       task_park(rt, L, &r->core.readable, earliest(due, settled), ctx, expect_k);
     } else if (task_is_cancelled(rt, L)) {
       reading_end(r);

@@ -24,6 +24,8 @@ struct lua_process {
   struct process core; /* first */
   struct runtime *runtime;
   struct post post;
+  struct reader *terminal; /* NULL, or these are its second and third user value */
+  struct writer *keyboard;
 };
 
 struct process *check_process(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
@@ -36,6 +38,7 @@ struct scratch {
   size_t close_count;
   struct reader *moved; /* a Reader whose descriptor the child was to get, as close_fds[moved_at] */
   size_t moved_at;
+  int slave; /* the child's end of its terminal; -1: none */
   struct spawn_fd *fds;
   char **argv, **envp;
   struct spawn_limit *limits;
@@ -46,6 +49,7 @@ struct scratch {
 static int f_scratch_gc(lua_State *L) {
   struct scratch *s = lua_touserdata(L, 1);
   for (size_t i = 0; i < s->close_count; i++) fd_close(&s->close_fds[i]);
+  fd_close(&s->slave);
   free(s->close_fds);
   free(s->fds);
   free(s->argv);
@@ -53,7 +57,7 @@ static int f_scratch_gc(lua_State *L) {
   free(s->limits);
   free(s->groups);
   free(s->cpus);
-  *s = (struct scratch){0};
+  *s = (struct scratch){.slave = -1};
   return 0;
 }
 
@@ -218,6 +222,14 @@ static int share_writer(struct scratch *s, struct writer *w) {
   return keep_for_child(s, fd);
 }
 
+/* One terminal for all that say so. */
+static int take_terminal(lua_State *L, struct runtime *rt, struct scratch *s, int streams) {
+  if (s->slave >= 0) return s->slave;
+  int slave = terminal_open(L, rt, 1, streams);
+  if (slave >= 0) s->slave = slave;
+  return slave;
+}
+
 /* Performs the action on top of the stack ({child, kind, argument, flags, mode}); the parent's descriptor or an error. */
 static int take_action(lua_State *L, struct runtime *rt, struct scratch *s, int streams, int child,
                        const struct spawn_fd *done, size_t done_count) {
@@ -227,6 +239,7 @@ static int take_action(lua_State *L, struct runtime *rt, struct scratch *s, int 
   lua_rawgeti(L, action, 3);
   if (!strcmp(kind, "output")) return make_pipe(L, rt, s, streams, child, true);
   if (!strcmp(kind, "input")) return make_pipe(L, rt, s, streams, child, false);
+  if (!strcmp(kind, "pty")) return take_terminal(L, rt, s, streams);
   if (!strcmp(kind, "null")) return keep_for_child(s, fd_open("/dev/null", child == 0 ? O_RDONLY : O_RDWR, 0));
   if (!strcmp(kind, "fd")) return (int)lua_tointeger(L, -1);
   if (!strcmp(kind, "lua")) {
@@ -276,6 +289,7 @@ static int read_fds(lua_State *L, struct runtime *rt, struct scratch *s, struct 
       return fd;
     }
     s->fds[i - 1] = (struct spawn_fd){.child = child, .parent = fd};
+    if (fd == s->slave) q->ctty = child; /* any of them will do */
   }
   qsort(s->fds, (size_t)count, sizeof *s->fds, compare_fds);
   q->fds = s->fds;
@@ -312,6 +326,8 @@ static void process_posted(struct runtime *rt, lua_State *L, struct post *post) 
 
 static void process_ended(struct process *core) {
   struct lua_process *p = (struct lua_process *)core;
+  if (p->terminal) reader_end_terminal(p->terminal);
+  if (p->keyboard) writer_end_terminal(p->keyboard);
   runtime_post(p->runtime, &p->post, process_posted);
 }
 
@@ -336,16 +352,29 @@ static void settle_streams(lua_State *L, int streams, bool started) {
   }
 }
 
+/* The process at 3 leads a terminal; its streams at 4. */
+static void attach_terminal(lua_State *L, struct lua_process *p, int slave) {
+  process_keep_terminal(&p->core, slave);
+  lua_getfield(L, 4, "terminal");
+  p->terminal = check_reader(L, -1);
+  lua_setiuservalue(L, 3, 2);
+  if (boolean_field(L, 1, "typed")) {
+    lua_rawgeti(L, 4, 0);
+    p->keyboard = check_writer(L, -1);
+    lua_setiuservalue(L, 3, 3);
+  }
+}
+
 /* core.start(plan, object) → Process handle, {[number] = Reader or Writer}
  *                        | nil, stage, code, message, the script whose interpreter is missing or nil, number of the
  *                          descriptor action ("open"), limit ("rlimit"), processor ("affinity") or nil; at
  *                          "stdio" the child's number of the descriptor, plus 1
- * `object` is what the hook process_ended gets. */
+ * `object` is what the hook process_ended gets. The Reader of a terminal is in streams.terminal. */
 static int f_start(lua_State *L) {
   struct runtime *rt = runtime_of(L);
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  struct lua_process *p = lua_newuserdatauv(L, sizeof *p, 1); /* 3 */
+  struct lua_process *p = lua_newuserdatauv(L, sizeof *p, 3); /* 3 */
   memset(p, 0, sizeof *p);
   process_init(&p->core, &rt->loop);
   p->runtime = rt;
@@ -356,6 +385,7 @@ static int f_start(lua_State *L) {
   lua_newtable(L); /* 4: streams */
   struct scratch *s = lua_newuserdatauv(L, sizeof *s, 0); /* 5 */
   memset(s, 0, sizeof *s);
+  s->slave = -1;
   luaL_setmetatable(L, SCRATCH_CLASS);
 
   struct spawn_request q = {
@@ -368,6 +398,7 @@ static int f_start(lua_State *L) {
       .nice = (int)integer_field(L, 1, "nice", 0),
       .oom_score_adj = string_field(L, 1, "oom_score_adj"),
       .no_new_privileges = boolean_field(L, 1, "no_new_privileges"),
+      .ctty = -1,
       .session = boolean_field(L, 1, "session"),
       .group = boolean_field(L, 1, "group"),
       .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
@@ -402,6 +433,9 @@ static int f_start(lua_State *L) {
   if (err) {
     failed = 1 + (failure.stage == SPAWN_STDIO && failure.index >= 0 ? q.fds[failure.index].child : failure.index);
     restore_reader(rt, s);
+  } else {
+    if (s->slave >= 0) attach_terminal(L, p, s->slave);
+    s->slave = -1;
   }
   settle_streams(L, 4, !err);
   lua_pushcfunction(L, f_scratch_gc);

@@ -62,6 +62,7 @@ static int operation_k(lua_State *L, int status, lua_KContext ctx) {
     if (runtime_may_read(rt)) {
       status = LUA_OK; /* it did not wait: why it was woken is over */
       if (reader_try(&r->core) != UV_EAGAIN) continue;
+      reader_await(&r->core);
       task_park(rt, L, &r->core.readable, 0, ctx, operation_k);
     } else if (task_is_cancelled(rt, L)) { /* a stream that never makes anybody wait */
       reading_end(r);
@@ -389,6 +390,7 @@ static int f_input(lua_State *L) {
   if (fd < 0) fd = fd_duplicate(number); /* a file (the offset is shared, as with any reader of it) or a socket */
   if (fd < 0) return raise_error(L, "io", fd, "input %d: %s", number, uv_strerror(fd));
   reader_open(r, &rt->loop, fd);
+  r->lazy = isatty(fd);
   reader_start(r); /* its error is the stream's */
   runtime_renew_canary(rt, L);
   return 1;

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pty.h"
 #include "runtime.h"
 #include "spawn.h"
 
@@ -165,14 +166,17 @@ static bool holds(const char *pid, const char *wanted) {
   return found;
 }
 
-/* core.holders(fd) → list of the pids (not ours) that have the other end of this pipe open; nil where there is no
- * /proc. Looks at every process: only for when a pipe is held too long. */
+/* core.holders(fd) → list of the pids (not ours) that have the other end of this pipe or terminal open; nil where there
+ * is no /proc. Looks at every process: only for when a pipe is held too long. */
 static int f_holders(lua_State *L) {
   char path[64], wanted[64];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", (int)luaL_checkinteger(L, 1));
-  ssize_t size = readlink(path, wanted, sizeof wanted - 1);
-  if (size <= 0) return 0;
-  wanted[size] = '\0';
+  int fd = (int)luaL_checkinteger(L, 1);
+  if (!pty_slave_path(fd, wanted, sizeof wanted)) {
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(path, wanted, sizeof wanted - 1);
+    if (size <= 0) return 0;
+    wanted[size] = '\0';
+  }
   lua_newtable(L);
   DIR *dir = opendir("/proc");
   if (!dir) return 0;

@@ -91,7 +91,11 @@ static int f_wait_readable(lua_State *L) {
   struct waitq *queues[ANY_MOST];
   size_t count = 0;
   luaL_argcheck(L, lua_gettop(L) <= ANY_MOST, 2, "too many to wait for");
-  for (int i = 2; i <= lua_gettop(L); i++) queues[count++] = &check_reader(L, i)->readable;
+  for (int i = 2; i <= lua_gettop(L); i++) {
+    struct reader *r = check_reader(L, i);
+    reader_await(r);
+    queues[count++] = &r->readable;
+  }
   return wait_for_any(L, queues, count, due);
 }
 

@@ -205,7 +205,10 @@ static int f_drain(lua_State *L) { return drain(L, false); }
 static int f_wait_closed(lua_State *L) { return drain(L, true); }
 
 static int f_write_eof(lua_State *L) {
-  writer_end(check_writer(L, 1));
+  struct writer *w = check_writer(L, 1);
+  if (!w->is_terminal) writer_end(w);
+  int err = w->is_terminal ? writer_type_eof(w) : 0;
+  if (err) return raise_error(L, "unsupported", err, "write_eof: the terminal has no key for the end of file");
   return 0;
 }
 

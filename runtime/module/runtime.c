@@ -254,6 +254,7 @@ int luaopen_corun_core(lua_State *L) {
   writer_register(L, rt);
   pipe_register(L, rt);
   process_register(L, rt);
+  pty_register(L, rt);
   wait_register(L, rt);
   system_register(L, rt);
   tree_register(L, rt);

@@ -202,6 +202,7 @@ void writer_register(lua_State *L, struct runtime *rt);
 void pipe_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
 void usage_register(lua_State *L, struct runtime *rt); /* adds to the class Process */
+void pty_register(lua_State *L, struct runtime *rt);
 void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
 void tree_register(lua_State *L, struct runtime *rt);
@@ -220,6 +221,10 @@ struct writer *check_writer(lua_State *L, int index);
 struct process *check_process(lua_State *L, int index);
 struct reader *test_reader(lua_State *L, int index); /* NULL where it is none; so with a Queue */
 struct waitq *test_queue(lua_State *L, int index);
+/* Opens a terminal for a child, as the plan at `plan` says (its field `pty`: {rows, columns, echo}). The table at
+ * `streams` gets its Reader as `terminal`, not started yet, and, if the plan is `typed`, its Writer as [0]. Returns the
+ * child's end, which is the caller's, or a libuv error. */
+int terminal_open(lua_State *L, struct runtime *rt, int plan, int streams);
 /* A new closed Reader or Writer on top of the stack, to be opened by the caller. */
 struct reader *push_reader(lua_State *L, struct runtime *rt);
 struct writer *push_writer(lua_State *L, struct runtime *rt);

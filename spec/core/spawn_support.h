@@ -43,7 +43,7 @@ static struct spawn_request shell(char **argv, char *script) {
   argv[2] = script;
   argv[3] = NULL;
   return (struct spawn_request){.argv = argv, .envp = environ, .file = "/bin/sh", .path = "/bin:/usr/bin",
-                                .group_count = -1, .uid = -1, .gid = -1, .umask = -1};
+                                .group_count = -1, .uid = -1, .gid = -1, .umask = -1, .ctty = -1};
 }
 
 static int start(struct child *child, const struct spawn_request *request, struct spawn_failure *failure) {
