@@ -2,6 +2,7 @@
 
 local core = require "corun.core"
 local errors = require "corun.error"
+local foreground = require "corun.foreground"
 local formats = require "corun.format"
 local shell = require "corun.shell"
 local signals = require "corun.signals"
@@ -49,7 +50,10 @@ local M = {}
 ---@field crlf boolean?            of captured output: CR before a newline goes
 ---@field utf8 "replace"|nil       of captured output: what is no UTF-8 becomes U+FFFD; default: left alone
 ---@field ansi "strip"|nil         of captured output: escape sequences of terminals go; default: left alone
----@field group boolean?           own process group; default true unless stdin is an inherited terminal
+---@field group boolean?           own process group, so that stop plans reach the tree; default true. With our terminal as
+---its stdin, that group is the foreground one until it ends or is stopped: Ctrl-C and Ctrl-Z are for it, corun follows
+---(dies of the one Ctrl-C that it has died of, stops with it and continues it). Where corun does not have the terminal
+---to lend (it is in the background, another child has it, the libuv backend): default false, it shares our group.
 ---@field detached boolean?        own session; outlives its scope
 ---@field format string?           "bytes", "lines", "nul", "json", "jsonl", "csv"
 
@@ -434,7 +438,7 @@ function M.plan(options, defaults)
     plan.argv = { options.argv0, table.unpack(argv, 2) }
   end
   local group = options.group
-  if group == nil then group = not (options.stdin == "inherit" and core.isatty(0)) end
+  if group == nil then group = not foreground.is_on_terminal(options) end
   plan.group = group or options.detached or false
   plan.fds = descriptor_actions(plan, options)
   return plan

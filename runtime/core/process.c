@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <stddef.h>
 
+#include "terminal.h"
+
 static void unlink_running(struct process *p) {
   if (p->prev) p->prev->next = p->next;
   else if (p->loop->running == p) p->loop->running = p->next;
@@ -17,6 +19,8 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   p->has_ended = true;
   p->ended_at = loop_now();
   unlink_running(p);
+  /* Ctrl-C was for it alone. That it has died of it means that the user wants an end: we do, too, as a shell does. */
+  if (terminal_process_ended(p) && status->signo == SIGINT && !p->was_interrupted) raise(SIGINT);
   waitq_wake_all(&p->ended);
   if (p->on_end) p->on_end(p);
 }
@@ -32,7 +36,11 @@ static void close_owned(struct owned *owned) {
 
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure) {
   int err = spawn_start(p->loop, request, &p->child, failure);
-  if (err) return err;
+  if (err) {
+    if (request->foreground) terminal_end(p->loop);
+    return err;
+  }
+  if (request->foreground) terminal_lend(p);
   p->started_at = loop_now();
   p->detached = request->session;
   p->next = p->loop->running;
@@ -43,10 +51,12 @@ int process_start(struct process *p, const struct spawn_request *request, struct
 }
 
 int process_signal(struct process *p, int signo) {
+  if (signo == SIGINT) p->was_interrupted = true;
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
 int process_signal_tree(struct process *p, int signo) {
+  if (signo == SIGINT) p->was_interrupted = true;
   return p->child.pid ? spawn_signal_group(&p->child, signo) : UV_ESRCH;
 }
 
@@ -57,6 +67,7 @@ static void forget(struct process *p, bool kill) {
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);
   spawn_release(&p->child, kill && running);
+  terminal_process_ended(p);
   if (running) {
     p->has_ended = true;
     p->ended_at = loop_now();

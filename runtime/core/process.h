@@ -22,6 +22,7 @@ struct process {
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
   bool detached;                 /* has a session of its own, to outlive us */
+  bool was_interrupted;          /* we have sent it SIGINT */
   /* public */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fd.h"
+#include "terminal.h"
 
 /* Ask for at least this much room: below half a pipe, a read would often return less than the pipe has. */
 #define READ_MINIMUM (LOOP_BLOCK / 2)
@@ -17,13 +18,14 @@
 #define SPILL_MOST (1 << 20)
 
 static void release_fd(struct reader *r) {
+  waiter_remove(&r->returned);
   if (r->watch) watch_close(r->watch);
   r->watch = NULL;
   fd_close(&r->fd);
 }
 
 static bool wants_more(const struct reader *r) {
-  if (r->eof || r->overflowed || r->fd < 0) return false;
+  if (r->eof || r->overflowed || r->fd < 0 || waiter_queued(&r->returned)) return false;
   if (r->held) return r->wanted;
   if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return false;
   if (r->overflow == READER_TRUNCATE || r->overflow == READER_SPILL) return true;
@@ -81,6 +83,15 @@ int reader_start(struct reader *r) {
   if (err) finish(r, err);
   else update_watch(r);
   return err;
+}
+
+static void terminal_returned(struct waiter *waiter) {
+  update_watch((struct reader *)((char *)waiter - offsetof(struct reader, returned)));
+}
+
+void reader_is_our_terminal(struct reader *r) {
+  r->is_terminal = true;
+  r->returned.wake = terminal_returned;
 }
 
 void reader_open_copy(struct reader *copy, struct reader *r) {
@@ -207,6 +218,10 @@ static size_t most_to_read(const struct reader *r) {
 
 ssize_t reader_fill(struct reader *r) {
   if (r->eof) return r->error ? r->error : 0;
+  if (r->is_terminal && terminal_wait(r->loop, &r->returned)) {
+    update_watch(r);
+    return UV_EAGAIN;
+  }
   if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
   if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return UV_EAGAIN; /* reader_take wakes us */
   size_t room_wanted = r->full == READER_BUSY ? READ_MINIMUM_BUSY : READ_MINIMUM, most = most_to_read(r);

@@ -53,6 +53,8 @@ struct reader {
   struct loop *loop;
   struct watch *watch;
   bool is_file;          /* never blocks, so it is not polled */
+  bool is_terminal;      /* ours: not read while a child has it */
+  struct waiter returned; /* queued while it is waited for */
   bool held, wanted;     /* reader_hold, reader_want */
   bool drained;          /* the last read has got less than it had room for, */
   unsigned drained_at;   /* when the loop had seen so many writes */
@@ -67,6 +69,9 @@ struct reader {
  * ends the stream with an error where the descriptor cannot be polled. */
 void reader_open(struct reader *r, struct loop *loop, int fd);
 int reader_start(struct reader *r);
+
+/* Says, before reader_start, that this is the terminal that terminal.h lends. */
+void reader_is_our_terminal(struct reader *r);
 
 /* Opens `copy` on the bytes that are taken from `r` from now on; the slower of the two sets the pace. One at most. */
 void reader_open_copy(struct reader *copy, struct reader *r);

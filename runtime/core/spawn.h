@@ -71,6 +71,7 @@ struct spawn_request {
   int nice;                    /* added to ours; 0: ours */
   bool session;                /* a session (and group) of its own */
   bool group;                  /* a process group of its own */
+  bool foreground;             /* which is the foreground group of the terminal on our descriptor 0: see terminal.h */
   bool die_with_parent;        /* SIGKILL when the thread that spawned ends; only asked of the main thread */
 };
 

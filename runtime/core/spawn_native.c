@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -161,6 +162,14 @@ IN_CHILD static bool search_goes_on(struct child_plan *plan, const char *candida
   return false;
 }
 
+/* By the child itself, so that it has the terminal before the program runs. All signals are blocked, so the SIGTTOU that
+ * who is in the background gets for it does not stop us. Where it fails, the terminal was hung up just now, and the
+ * program will find out. */
+IN_CHILD static void take_foreground(void) {
+  pid_t group = (pid_t)syscall(SYS_getpid);
+  syscall(SYS_ioctl, 0, TIOCSPGRP, &group);
+}
+
 IN_CHILD static int child_main(void *arg) {
   struct child_plan *plan = arg;
   const struct spawn_request *q = plan->request;
@@ -168,6 +177,7 @@ IN_CHILD static int child_main(void *arg) {
   reset_signals();
   if (q->session) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
+  if (q->foreground) take_foreground();
   place_descriptors(plan);
   take_surroundings(plan);
   if (q->die_with_parent) { /* after the change of user, which clears it */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime.h"
+#include "terminal.h"
 
 enum { RUNTIMES = 64 };
 
@@ -67,6 +68,7 @@ static void handle(int signo, siginfo_t *info, void *context) {
     bool is_first = !atomic_fetch_add(&rt->pending[signo], 1);
     if (!is_first && signo == SIGINT && !rt->listens[signo]) {
       /* The first one was not even noticed: end as without us. Children die with their parent. */
+      terminal_restore();
       struct sigaction standard = {.sa_handler = SIG_DFL};
       sigaction(signo, &standard, NULL);
       raise(signo);
@@ -244,6 +246,7 @@ static int f_set_busy(lua_State *L) {
 /* core.die(signo): ends the program by that signal, as if it had never been caught. */
 static int f_die(lua_State *L) {
   int signo = (int)luaL_checkinteger(L, 1);
+  terminal_restore();
   struct sigaction standard = {.sa_handler = SIG_DFL};
   sigaction(signo, &standard, NULL);
   let_through(signo);
@@ -253,6 +256,7 @@ static int f_die(lua_State *L) {
 
 /* core.quit(status): ends the process at once, with nothing but our own output flushed. For the host. */
 static int f_quit(lua_State *L) {
+  terminal_restore();
   fflush(NULL);
   _exit((int)luaL_checkinteger(L, 1));
 }

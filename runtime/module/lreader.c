@@ -389,6 +389,7 @@ static int f_input(lua_State *L) {
   if (fd < 0) fd = fd_duplicate(number); /* a file (the offset is shared, as with any reader of it) or a socket */
   if (fd < 0) return raise_error(L, "io", fd, "input %d: %s", number, uv_strerror(fd));
   reader_open(r, &rt->loop, fd);
+  if (tcgetpgrp(fd) >= 0) reader_is_our_terminal(r);
   reader_start(r); /* its error is the stream's */
   runtime_renew_canary(rt, L);
   return 1;

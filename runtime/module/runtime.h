@@ -202,6 +202,7 @@ void writer_register(lua_State *L, struct runtime *rt);
 void pipe_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
 void usage_register(lua_State *L, struct runtime *rt); /* adds to the class Process */
+void terminal_register(lua_State *L, struct runtime *rt);
 void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
 void interrupt_register(lua_State *L, struct runtime *rt);
