@@ -15,8 +15,8 @@ function M.is_on_terminal(options)
   return inherits_stdin(options) and core.isatty(0)
 end
 
---- Decides just before a start whether the child gets the terminal: it has inherited it as its stdin, does not say
---- `group = false` nor has a session of its own, corun is in the foreground of that terminal, and no other child has it.
+--- Decides just before a start whether the child gets the terminal: it has inherited it as its stdin, is not to share
+--- our group nor to have a session of its own, corun is in the foreground of that terminal, and no other child has it.
 ---@param options table  checked
 ---@param plan table     of specs.plan
 function M.begin(options, plan)

@@ -138,7 +138,8 @@ local function end_sessions()
   sessions = {}
 end
 
---- Whether Ctrl-C has ended the line: the scope is cancelled by it, or the program that had the terminal has died of it.
+--- Whether Ctrl-C has ended the line: its scope is cancelled by it, or the program that had the terminal has died of
+--- it.
 local function is_interruption(e, scope)
   if errors.is_kind(e, "cancelled") then return e._by == scope end
   return scope._cancelled and errors.is(e) and e.result and e.result.signal == "SIGINT"

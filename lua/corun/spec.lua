@@ -50,10 +50,10 @@ local M = {}
 ---@field crlf boolean?            of captured output: CR before a newline goes
 ---@field utf8 "replace"|nil       of captured output: what is no UTF-8 becomes U+FFFD; default: left alone
 ---@field ansi "strip"|nil         of captured output: escape sequences of terminals go; default: left alone
----@field group boolean?           own process group, so that stop plans reach the tree; default true. With our terminal as
----its stdin, that group is the foreground one until it ends or is stopped: Ctrl-C and Ctrl-Z are for it, corun follows
----(dies of the one Ctrl-C that it has died of, stops with it and continues it). Where corun does not have the terminal
----to lend (it is in the background, another child has it, the libuv backend): default false, it shares our group.
+---@field group boolean?           own process group, so that stop plans reach the tree; default true. Where stdin is
+---our terminal, it is the terminal's foreground group: Ctrl-C and Ctrl-Z are for the child alone. If it dies of Ctrl-C,
+---corun acts as if that had come to itself; if it is stopped, corun stops, too, and continues it. With `false`, and by
+---default where corun has no terminal to lend (in the background, if another child has it, with libuv): our group
 ---@field detached boolean?        own session; outlives its scope
 ---@field format string?           "bytes", "lines", "nul", "json", "jsonl", "csv"
 
