@@ -136,12 +136,13 @@ describe("The interactive session", function()
 
     it("has the terminal for itself between lines, though a program lives on", function()
       start()
-      enter("p = corun.spawn{" .. front .. ", 'raw', 'silent', stdin = 'inherit', stderr = 'inherit'}")
-      assert.matches("^ready front, own group", enter "p.stdout:read_line()")
+      local spawn = "p = corun.spawn{" .. front .. ", 'raw', 'silent', stdin = 'inherit', stderr = 'inherit'}"
+      assert.matches("^ready front, own group", enter(spawn .. " print(p.stdout:read_line())"))
       assert.equal("2", enter "1 + 1")
-      repl:write("p:wait()\n")
+      repl:write("print 'up' return p:wait()\n")
+      expect "up\r\n"
       repl:write("\3")
-      expect "interrupted\r\n> "
+      expect "signal SIGINT\r\n> "
       assert.equal("2", enter "1 + 1")
       assert.equal("[status 0, modes kept]", finish())
     end)

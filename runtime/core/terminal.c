@@ -11,6 +11,12 @@
 #include "fd.h"
 #include "process.h"
 
+#ifdef CORUN_SPAWN_LIBUV
+enum { CAN_LEND = false }; /* uv_spawn makes no group, only a session, which would be without the terminal */
+#else
+enum { CAN_LEND = true };
+#endif
+
 #define POLL_INTERVAL 100000000ull /* nanoseconds */
 
 static struct {
@@ -169,12 +175,8 @@ static void poll_cb(struct timer *timer) {
 /* --- the loan --- */
 
 bool terminal_begin(struct loop *loop) {
-#ifdef CORUN_SPAWN_LIBUV
-  (void)loop;
-  return false;
-#else
   pid_t own_group = getpgrp();
-  if (tcgetpgrp(0) != own_group) return false;
+  if (!CAN_LEND || tcgetpgrp(0) != own_group) return false;
   bool is_left = is_ours(loop) && !loan.borrower; /* a start that came to nothing */
   if (!is_left && atomic_flag_test_and_set(&loan.taken)) return false;
   if (is_left) fd_close(&loan.fd);
@@ -195,7 +197,6 @@ bool terminal_begin(struct loop *loop) {
   loan.timer = (struct timer){.fire = poll_cb};
   waitq_init(&loan.returned);
   return true;
-#endif
 }
 
 void terminal_lend(struct process *p) {
