@@ -224,7 +224,7 @@ describe("A terminal that cannot be had", function()
     if not world.is_root then return pending("needs root") end
     if not corun.run({ "unshare", "-m", "true", check = false }).ok then return pending("needs mount namespaces") end
     assert.equal("spawn\tENOENT\topen\t/dev/ptmx\t" ..
-      "cannot start true: cannot open a terminal (/dev/ptmx): no such file or directory\nstill well\n",
+      "cannot start true: option 'stdin': cannot open a terminal (/dev/ptmx): ENOENT no such file or directory\nstill well\n",
       tried("mount -t tmpfs none /dev && mknod /dev/null c 1 3 && chmod 666 /dev/null"))
   end)
 
@@ -232,7 +232,7 @@ describe("A terminal that cannot be had", function()
     if not world.is_root then return pending("needs root") end
     if not corun.run({ "unshare", "-m", "true", check = false }).ok then return pending("needs mount namespaces") end
     assert.equal("spawn\tEINVAL\topen\t/dev/ptmx\t" ..
-      "cannot start true: cannot open a terminal (/dev/ptmx): invalid argument\nstill well\n",
+      "cannot start true: option 'stdin': cannot open a terminal (/dev/ptmx): EINVAL invalid argument\nstill well\n",
       tried("mount --bind /dev/null /dev/ptmx"))
   end)
 

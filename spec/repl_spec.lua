@@ -4,6 +4,7 @@ local corun = require "corun"
 local raised = require "spec.support.raised"
 local scripts = require "spec.support.scripts"
 local support = require "spec.support"
+local world = require "spec.support.world"
 
 local repl, home
 
@@ -109,6 +110,43 @@ describe("The interactive session", function()
     expect "interrupted\r\n> "
     assert.equal("2", enter "1 + 1")
   end)
+
+  if world.is_native then
+    local front = "os.getenv 'FIXTURES' .. '/front'"
+
+    it("lends the terminal to a program that a line runs", function()
+      start()
+      repl:write("corun.run{" .. front .. ", stdin = 'inherit', stdout = 'inherit'}.status\n")
+      expect "ready front, own group"
+      repl:write("hello\n")
+      expect "got hello"
+      repl:write("exit\n")
+      expect "exit 0\r\n> "
+      assert.equal("2", enter "1 + 1")
+    end)
+
+    it("ends a line whose program dies of Ctrl-C, and goes on", function()
+      start()
+      repl:write("corun.run{" .. front .. ", stdin = 'inherit', stdout = 'inherit'}\n")
+      expect "ready front, own group"
+      repl:write("\3")
+      expect "interrupted\r\n> "
+      assert.equal("2", enter "1 + 1")
+    end)
+
+    it("has the terminal for itself between lines, though a program lives on", function()
+      start()
+      local spawn = "p = corun.spawn{" .. front .. ", 'raw', 'silent', stdin = 'inherit', stderr = 'inherit'}"
+      assert.matches("^ready front, own group", enter(spawn .. " print(p.stdout:read_line())"))
+      assert.equal("2", enter "1 + 1")
+      repl:write("print 'up' return p:wait()\n")
+      expect "up\r\n"
+      repl:write("\3")
+      expect "signal SIGINT\r\n> "
+      assert.equal("2", enter "1 + 1")
+      assert.equal("[status 0, modes kept]", finish())
+    end)
+  end
 
   it("throws away what was typed at Ctrl-C", function()
     start()

@@ -5,6 +5,7 @@ local ending = require "corun.ending"
 local errors = require "corun.error"
 local interrupt = require "corun.interrupt"
 local scopes = require "corun.scope"
+local signals = require "corun.signals"
 
 local M = {}
 
@@ -27,10 +28,12 @@ local function text_of(e)
   return table.concat(parts, "\n")
 end
 
---- True where an error is only the way in which a signal, or a reader of our output that has gone, ends the script.
+--- True where an error is only the way in which a signal (to us, or by Ctrl-C to the child that had our terminal), or a
+--- reader of our output that has gone, ends the script.
 local function is_quiet(e)
   if interrupt.ended_by and errors.is_kind(e, "cancelled") then return true end
   local signal = errors.is(e) and e.result and e.result.signal
+  if signal and interrupt.ended_by and signal == signals.name(interrupt.ended_by) then return true end
   return (signal == "SIGPIPE" or errors.is_kind(e, "io") and e.code == "EPIPE") and core.stdout_closed()
 end
 

@@ -6,6 +6,7 @@ local cgroups = require "corun.cgroup"
 local collector = require "corun.collect"
 local errors = require "corun.error"
 local failures = require "corun.failure"
+local foreground = require "corun.foreground"
 local formats = require "corun.format"
 local results = require "corun.result"
 local scopes = require "corun.scope"
@@ -162,6 +163,7 @@ local function start(self, options, defaults, scope)
   self.argv = options.argv
   self._options = options
   self._home = scope._home
+  foreground.begin(options, plan)
   self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)

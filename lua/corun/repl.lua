@@ -3,6 +3,7 @@
 require "corun" -- the host ends a script that has it by the rules of scopes
 local core = require "corun.core"
 local errors = require "corun.error"
+local foreground = require "corun.foreground"
 local interrupt = require "corun.interrupt"
 local scopes = require "corun.scope"
 local stdio = require "corun.stdio"
@@ -137,17 +138,26 @@ local function end_sessions()
   sessions = {}
 end
 
+--- Whether Ctrl-C has ended the line: its scope is cancelled by it, or the program that had the terminal has died of
+--- it.
+local function is_interruption(e, scope)
+  if errors.is_kind(e, "cancelled") then return e._by == scope end
+  return scope._cancelled and errors.is(e) and e.result and e.result.signal == "SIGINT"
+end
+
 --- Runs one line in a scope of its own. What it has started lives on with the session if the line went well, and is
 --- stopped with it if not.
 local function run_line(chunk)
   local scope = scopes.open(true)
   scope._is_session = true
   running = scope
+  foreground.pause(false)
   local values = table.pack(run_in(scope, chunk))
   running = nil
+  foreground.pause(true)
   if values[1] then
     print_values(table.unpack(values, 2, values.n))
-  elseif errors.is_kind(values[2], "cancelled") and values[2]._by == scope then
+  elseif is_interruption(values[2], scope) then
     io.stderr:write("\ninterrupted\n") -- the terminal has just shown ^C
   else
     print_error(values[2])

@@ -3,6 +3,7 @@
 local core = require "corun.core"
 local cgroups = require "corun.cgroup"
 local errors = require "corun.error"
+local foreground = require "corun.foreground"
 local formats = require "corun.format"
 local shell = require "corun.shell"
 local signals = require "corun.signals"
@@ -73,7 +74,10 @@ local M = {}
 ---@field crlf boolean?            of captured output: CR before a newline goes
 ---@field utf8 "replace"|nil       of captured output: what is no UTF-8 becomes U+FFFD; default: left alone
 ---@field ansi "strip"|nil         of captured output: escape sequences of terminals go; default: left alone
----@field group boolean?           own process group; default true unless stdin is an inherited terminal
+---@field group boolean?           own process group, so that stop plans reach the tree; default true. Where stdin is
+---our terminal, it is the terminal's foreground group: Ctrl-C and Ctrl-Z are for the child alone. If it dies of Ctrl-C,
+---corun acts as if that had come to itself; if it is stopped, corun stops, too, and continues it. With `false`, and by
+---default where corun has no terminal to lend (in the background, if another child has it, with libuv): our group
 ---@field detached boolean?        own session; outlives its scope
 ---@field new_session boolean?     own session, without a terminal, but stopped at the end of its scope
 ---@field size { [1]: integer, [2]: integer }?  of a "pty": rows, columns; default {24, 80}
@@ -611,7 +615,7 @@ function M.plan(options, defaults)
     plan.argv = { options.argv0, table.unpack(argv, 2) }
   end
   local group = options.group
-  if group == nil then group = not (options.stdin == "inherit" and core.isatty(0)) end
+  if group == nil then group = not foreground.is_on_terminal(options) end
   plan.group = group or plan.session or false
   if has_terminal(options) then
     local size, echo = options.size or default_size, options.echo

@@ -7,6 +7,8 @@
 #include "fd.h"
 #include "guard.h"
 
+#include "terminal.h"
+
 static void unlink_running(struct process *p) {
   if (p->prev) p->prev->next = p->next;
   else if (p->loop->running == p) p->loop->running = p->next;
@@ -23,6 +25,8 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   p->ended_at = loop_now();
   fd_close(&p->terminal);
   unlink_running(p);
+  /* Ctrl-C was for it alone. That it has died of it means that the user wants an end: we do, too, as a shell does. */
+  if (terminal_process_ended(p) && status->signo == SIGINT && !p->was_interrupted) raise(SIGINT);
   waitq_wake_all(&p->ended);
   if (p->on_end) p->on_end(p);
 }
@@ -49,9 +53,11 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   if (p->cgroup) entering.cgroup = p->cgroup->procs;
   int err = spawn_start(p->loop, &entering, &p->child, failure);
   if (err) {
+    if (request->foreground) terminal_end(p->loop);
     drop_cgroup(p, true);
     return err;
   }
+  if (request->foreground) terminal_lend(p);
   p->started_at = loop_now();
   p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = request->mark};
   p->next = p->loop->running;
@@ -64,6 +70,7 @@ int process_start(struct process *p, const struct spawn_request *request, struct
 void process_keep_terminal(struct process *p, int slave) { p->terminal = slave; }
 
 int process_signal(struct process *p, int signo) {
+  if (signo == SIGINT) p->was_interrupted = true;
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
@@ -91,6 +98,7 @@ static int signal_cgroup(struct process *p, int signo) {
 }
 
 int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
+  if (signo == SIGINT) p->was_interrupted = true;
   if (!p->child.pid) return UV_ESRCH;
   if (p->cgroup) return pass == TREE_NEWCOMERS ? UV_ESRCH : signal_cgroup(p, signo);
   if (!p->tree.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);
@@ -147,6 +155,7 @@ static void forget(struct process *p, bool kill) {
   spawn_release(&p->child, kill && running);
   if (p->cgroup && kill) cgroup_destroy(p->cgroup);
   members_free(&p->signalled);
+  terminal_process_ended(p);
   if (running) {
     p->has_ended = true;
     p->ended_at = loop_now();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fd.h"
+#include "terminal.h"
 
 /* Ask for at least this much room: below half a pipe, a read would often return less than the pipe has. */
 #define READ_MINIMUM (LOOP_BLOCK / 2)
@@ -20,13 +21,14 @@
 #define LAST_READS 64
 
 static void release_fd(struct reader *r) {
+  waiter_remove(&r->returned);
   if (r->watch) watch_close(r->watch);
   r->watch = NULL;
   fd_close(&r->fd);
 }
 
 static bool wants_more(const struct reader *r) {
-  if (r->eof || r->overflowed || r->fd < 0) return false;
+  if (r->eof || r->overflowed || r->fd < 0 || waiter_queued(&r->returned)) return false;
   if (r->held || r->lazy) return r->wanted;
   if (r->copy && buffer_size(&r->copy->buffer) >= r->copy->high_water) return false;
   if (r->overflow == READER_TRUNCATE || r->overflow == READER_SPILL) return true;
@@ -99,6 +101,15 @@ int reader_start(struct reader *r) {
   if (err) finish(r, err);
   else update_watch(r);
   return err;
+}
+
+static void terminal_returned(struct waiter *waiter) {
+  update_watch((struct reader *)((char *)waiter - offsetof(struct reader, returned)));
+}
+
+void reader_is_our_terminal(struct reader *r) {
+  r->is_our_terminal = true;
+  r->returned.wake = terminal_returned;
 }
 
 void reader_open_copy(struct reader *copy, struct reader *r) {
@@ -225,6 +236,10 @@ static size_t most_to_read(const struct reader *r) {
 
 ssize_t reader_fill(struct reader *r) {
   if (r->eof) return r->error ? r->error : 0;
+  if (r->is_our_terminal && terminal_wait(r->loop, &r->returned)) {
+    update_watch(r);
+    return UV_EAGAIN;
+  }
   if (r->fd < 0) return UV_EAGAIN; /* a copy: its source brings the bytes */
   if (r->copy && !r->is_last && buffer_size(&r->copy->buffer) >= r->copy->high_water)
     return UV_EAGAIN; /* reader_take wakes us */
@@ -242,7 +257,7 @@ ssize_t reader_fill(struct reader *r) {
     int err = uv_translate_sys_error(errno);
     buffer_take(r->loop, &r->buffer, 0);
     if (err == UV_EAGAIN) return err;
-    if (err == UV_EIO && r->is_terminal) err = 0; /* nobody has the terminal open any more */
+    if (err == UV_EIO && r->is_pty) err = 0; /* nobody has the terminal open any more */
     finish(r, err);
     return err;
   }
@@ -254,7 +269,7 @@ ssize_t reader_fill(struct reader *r) {
   }
   r->total += (uint64_t)n;
   r->active_at = loop_now();
-  r->drained = (size_t)n < most && !r->is_terminal; /* which gives no more than 4 KiB at once */
+  r->drained = (size_t)n < most && !r->is_pty; /* which gives no more than 4 KiB at once */
   r->drained_at = r->loop->writes;
   if (!r->drained) note_full_read(r);
   if (r->copy) copy_bytes(r, room, (size_t)n);

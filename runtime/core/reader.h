@@ -53,9 +53,11 @@ struct reader {
   struct loop *loop;
   struct watch *watch;
   bool is_file;          /* never blocks, so it is not polled */
-  bool is_terminal;      /* the master of a pseudo terminal: EIO is its end */
+  bool is_pty;           /* the master of a pseudo terminal: EIO is its end */
+  bool is_our_terminal;  /* the one that terminal.h lends: not read while a child has it */
+  struct waiter returned; /* queued while a child has our terminal */
   bool held, wanted;     /* reader_hold, reader_want */
-  bool lazy;             /* our own terminal: read only while somebody waits */
+  bool lazy;             /* a terminal that is not the child's own: read only while somebody waits */
   bool is_last;          /* reader_end_terminal: what comes now is read in any case */
   bool drained;          /* the last read has got less than it had room for, */
   unsigned drained_at;   /* when the loop had seen so many writes */
@@ -72,7 +74,7 @@ void reader_open(struct reader *r, struct loop *loop, int fd);
 int reader_start(struct reader *r);
 
 /* To be said of the master of a pseudo terminal, after reader_open. */
-static inline void reader_set_terminal(struct reader *r) { r->is_terminal = true; }
+static inline void reader_set_pty(struct reader *r) { r->is_pty = true; }
 
 /* To be called when the leader of its session has ended. The kernel has hung the terminal up, so what is there is all:
  * that is read, though it be over high_water (the kernel keeps some 12 KiB), and the stream ends. Only where the leader
@@ -81,6 +83,9 @@ void reader_end_terminal(struct reader *r);
 
 /* No more bytes: as if the stream had ended here. What was read stays. */
 void reader_end(struct reader *r);
+
+/* Says, before reader_start, that this is the terminal that terminal.h lends. */
+void reader_is_our_terminal(struct reader *r);
 
 /* Opens `copy` on the bytes that are taken from `r` from now on; the slower of the two sets the pace. One at most. */
 void reader_open_copy(struct reader *copy, struct reader *r);

@@ -84,6 +84,7 @@ struct spawn_request {
                                   -1: none */
   bool session;                /* a session (and group) of its own */
   bool group;                  /* a process group of its own */
+  bool foreground;             /* which is the foreground group of the terminal on our descriptor 0: see terminal.h */
   uint64_t mark;               /* of its tree (tree.h); 0: none */
   bool die_with_parent;        /* SIGKILL when the thread that spawned ends; only asked of the main thread */
 };

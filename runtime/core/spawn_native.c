@@ -211,6 +211,14 @@ IN_CHILD static bool search_goes_on(struct child_plan *plan, const char *candida
   return false;
 }
 
+/* By the child itself, so that it has the terminal before the program runs. All signals are blocked, so the SIGTTOU that
+ * who is in the background gets for it does not stop us. Where it fails, the terminal was hung up just now, and the
+ * program will find out. */
+IN_CHILD static void take_foreground(void) {
+  pid_t group = (pid_t)syscall(SYS_getpid);
+  syscall(SYS_ioctl, 0, TIOCSPGRP, &group);
+}
+
 IN_CHILD static int child_main(void *arg) {
   struct child_plan *plan = arg;
   const struct spawn_request *q = plan->request;
@@ -221,6 +229,7 @@ IN_CHILD static int child_main(void *arg) {
   if (q->session || q->ctty >= 0) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
   if (q->cgroup) fail_if(plan, SPAWN_CGROUP, write_file(q->cgroup, "0"));
+  if (q->foreground) take_foreground();
   place_descriptors(plan);
   if (q->ctty >= 0) fail_if(plan, SPAWN_TERMINAL, syscall(SYS_ioctl, q->ctty, TIOCSCTTY, 0));
   take_surroundings(plan);

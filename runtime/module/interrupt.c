@@ -14,6 +14,7 @@
 
 #include "rawmode.h"
 #include "runtime.h"
+#include "terminal.h"
 
 enum { RUNTIMES = 64 };
 
@@ -69,6 +70,7 @@ static void handle(int signo, siginfo_t *info, void *context) {
     bool is_first = !atomic_fetch_add(&rt->pending[signo], 1);
     if (!is_first && signo == SIGINT && !rt->listens[signo]) {
       /* The first one was not even noticed: end as without us. Children die with their parent. */
+      terminal_restore();
       struct sigaction standard = {.sa_handler = SIG_DFL};
       rawmode_end();
       sigaction(signo, &standard, NULL);
@@ -247,6 +249,7 @@ static int f_set_busy(lua_State *L) {
 /* core.die(signo): ends the program by that signal, as if it had never been caught. */
 static int f_die(lua_State *L) {
   int signo = (int)luaL_checkinteger(L, 1);
+  terminal_restore();
   struct sigaction standard = {.sa_handler = SIG_DFL};
   rawmode_end();
   sigaction(signo, &standard, NULL);
@@ -258,6 +261,7 @@ static int f_die(lua_State *L) {
 /* core.quit(status): ends the process at once, with nothing but our own output flushed. For the host. */
 static int f_quit(lua_State *L) {
   rawmode_end();
+  terminal_restore();
   fflush(NULL);
   _exit((int)luaL_checkinteger(L, 1));
 }

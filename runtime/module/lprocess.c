@@ -13,6 +13,7 @@
 #include "fd.h"
 #include "reader.h"
 #include "runtime.h"
+#include "terminal.h"
 #include "writer.h"
 
 #define CLASS "corun.core.Process"
@@ -401,6 +402,7 @@ static int f_start(lua_State *L) {
       .ctty = -1,
       .session = boolean_field(L, 1, "session"),
       .group = boolean_field(L, 1, "group"),
+      .foreground = boolean_field(L, 1, "foreground"),
       .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
   };
   lua_getfield(L, 1, "argv");
@@ -419,6 +421,7 @@ static int f_start(lua_State *L) {
   lua_Integer failed = 0;
   int err = read_fds(L, rt, s, &q, 4, &failed);
   if (err) {
+    if (q.foreground) terminal_end(&rt->loop);
     restore_reader(rt, s);
     settle_streams(L, 4, false);
     lua_pushcfunction(L, f_scratch_gc);

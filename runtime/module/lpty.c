@@ -37,7 +37,7 @@ int terminal_open(lua_State *L, struct runtime *rt, int plan, int streams) {
   int err = pty_open(&pty, size, echo);
   if (err) return err;
   reader_open(r, &rt->loop, pty.master);
-  reader_set_terminal(r);
+  reader_set_pty(r);
   int copy = w ? fd_duplicate(pty.master) : 0;
   if (copy < 0) { /* the Reader is closed by the start that fails */
     fd_close(&pty.slave);

@@ -391,6 +391,7 @@ static int f_input(lua_State *L) {
   if (fd < 0) return raise_error(L, "io", fd, "input %d: %s", number, uv_strerror(fd));
   reader_open(r, &rt->loop, fd);
   r->lazy = isatty(fd);
+  if (tcgetpgrp(fd) >= 0) reader_is_our_terminal(r);
   reader_start(r); /* its error is the stream's */
   runtime_renew_canary(rt, L);
   return 1;

@@ -257,6 +257,7 @@ int luaopen_corun_core(lua_State *L) {
   pty_register(L, rt);
   wait_register(L, rt);
   system_register(L, rt);
+  terminal_register(L, rt);
   tree_register(L, rt);
   interrupt_register(L, rt);
   runtime_renew_canary(rt, L);

@@ -203,6 +203,7 @@ void pipe_register(lua_State *L, struct runtime *rt);
 void process_register(lua_State *L, struct runtime *rt);
 void usage_register(lua_State *L, struct runtime *rt); /* adds to the class Process */
 void pty_register(lua_State *L, struct runtime *rt);
+void terminal_register(lua_State *L, struct runtime *rt);
 void wait_register(lua_State *L, struct runtime *rt);
 void system_register(lua_State *L, struct runtime *rt);
 void tree_register(lua_State *L, struct runtime *rt);
