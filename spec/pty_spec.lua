@@ -224,8 +224,8 @@ describe("A terminal that cannot be had", function()
     if not world.is_root then return pending("needs root") end
     if not corun.run({ "unshare", "-m", "true", check = false }).ok then return pending("needs mount namespaces") end
     assert.equal("spawn\tENOENT\topen\t/dev/ptmx\t" ..
-      "cannot start true: option 'stdin': cannot open a terminal (/dev/ptmx): ENOENT no such file or directory\nstill well\n",
-      tried("mount -t tmpfs none /dev && mknod /dev/null c 1 3 && chmod 666 /dev/null"))
+      "cannot start true: option 'stdin': cannot open a terminal (/dev/ptmx): ENOENT no such file or directory\n" ..
+      "still well\n", tried("mount -t tmpfs none /dev && mknod /dev/null c 1 3 && chmod 666 /dev/null"))
   end)
 
   it("is one with something else in its place", function()

@@ -5,7 +5,7 @@ local errors = require "corun.error"
 local interrupt = require "corun.interrupt"
 local processes = require "corun.process"
 local scopes = require "corun.owning"
-local specs = require "corun.spec"
+local checks = require "corun.options"
 local stdio = require "corun.stdio"
 
 ---@class corun.Process
@@ -30,7 +30,7 @@ end
 ---Raises kind "closed" when the terminal has ended.
 function Process:resize(rows, columns)
   local terminal = terminal_of(self, "resize")
-  if not specs.is_window_size(rows, columns) then
+  if not checks.is_window_size(rows, columns) then
     errors.argument("resize: rows and columns expected, whole numbers from 1 to 65535, got %s and %s",
       errors.show(rows), errors.show(columns))
   end
