@@ -91,7 +91,7 @@ for _, way in ipairs(ways) do
         local script, pid = start(way, "daemon() corun.sleep(1000)", 1)
         script:signal("TERM")
         script:wait()
-        assert.is_true(support.is_gone(pid))
+        is_gone_soon(pid) -- where nothing of corun runs, a stock interpreter ends by the signal itself: its guard acts
       end)
     end)
 

@@ -293,6 +293,32 @@ for _, host in ipairs(scripts.hosts) do
   end)
 end
 
+for _, host in ipairs(scripts.hosts) do
+  describe("example limited in " .. host.name, function()
+    it("ends as its command, and stops what that has left behind", function()
+      local leaves = '(setsid "$0" >/dev/null 2>&1 &); echo out; exit 3'
+      local result = run_example(host, "limited", { "sh", "-c", leaves, support.fixture "ready" })
+      assert.same({ 3, "out\n" }, { result.code, result.stdout })
+      assert.matches("^limited: exit 3 after .- MB, %d processes\n" ..
+        "limited: left behind, and stopped: %d+ %(.-ready%)\n$", result.stderr)
+    end)
+
+    it("keeps to the time limit and to the niceness", function()
+      local result = run_example(host, "limited", { "-t", "0.2", "-n", "1", "sleep", "1000" })
+      assert.same({ 124, "" }, { result.code, result.stdout })
+      assert.matches("^limited: time limit, signal SIGTERM after [^\n]+\n$", result.stderr)
+    end)
+
+    it("says how it is used", function()
+      for _, words in ipairs { {}, { "-t" }, { "-x", "1", "true" } } do
+        local result = run_example(host, "limited", words)
+        assert.equal(2, result.code)
+        assert.matches("^usage: limited ", result.stderr)
+      end
+    end)
+  end)
+end
+
 describe("corun", function()
   it("carries the examples", function()
     local result = scripts.run_corun { "examples/checksums", here .. "/spec/fixtures" }
