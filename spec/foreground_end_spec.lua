@@ -31,8 +31,7 @@ jobs.describe("Our terminal comes back, with its modes, when its child", functio
 
   it("is stopped by its plan, suspended or not", function()
     after [[
-      local p = corun.spawn(on_terminal { front, "raw", "silent", "stubborn", grace = 0.05 })
-      corun.sleep(0.2)
+      local p = begin { front, "raw", "silent", "stubborn", grace = 0.05 }
       p:suspend()
       p:terminate()
     ]]
@@ -40,9 +39,8 @@ jobs.describe("Our terminal comes back, with its modes, when its child", functio
 
   it("is stopped at the end of its scope, after an error", function()
     after [[
-      pcall(corun.scope, function(scope)
-        scope:spawn(on_terminal { front, "raw", "silent" })
-        corun.sleep(0.2)
+      pcall(corun.scope, function()
+        begin { front, "raw", "silent" }
         error "mine"
       end)
     ]]
@@ -56,7 +54,7 @@ jobs.describe("Our terminal comes back, with its modes, when corun", function(ho
     if act then act() end
     jobs.expect_end(status)
   end
-  local raw = 'corun.spawn(on_terminal { front, "raw", "silent" }) corun.sleep(0.2) '
+  local raw = 'begin { front, "raw", "silent" } '
 
   it("ends its script", function() ends(0, raw) end)
   it("fails", function() ends(1, raw .. 'error "mine"') end)

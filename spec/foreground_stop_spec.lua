@@ -3,6 +3,7 @@
 local corun = require "corun"
 local jobs = require "spec.support.jobs"
 local support = require "spec.support"
+local waiting = require "spec.support.waiting"
 
 jobs.describe("Ctrl-Z at a child with our terminal", function(host)
   it("stops corun with it, and fg continues both, again and again", function()
@@ -64,12 +65,14 @@ end)
 jobs.describe("A suspended child", function(host)
   it("does not have the terminal until it goes on", function()
     jobs.start(host, [[
-      local p = corun.spawn(on_terminal { front })
+      local ours = foreground_group()
+      local p = begin { front }
       corun.on_signal("INT", function() print "ours" p:resume() end)
-      corun.sleep(0.2)
       p:suspend()
-      corun.sleep(0.3)
+      repeat corun.sleep(0.01) until foreground_group() == ours
       print "suspended"
+      repeat corun.sleep(0.01) until foreground_group() == p.pid
+      print "given again"
       p:wait()
     ]])
     jobs.expect_ready()
@@ -77,8 +80,27 @@ jobs.describe("A suspended child", function(host)
     jobs.type(jobs.ctrl_c)
     jobs.expect "ours"
     jobs.expect "continued"
+    jobs.expect "given again"
     jobs.type "hello\n"
     jobs.expect "got hello"
+    jobs.type "exit\n"
+    jobs.expect_end(0)
+  end)
+end)
+
+jobs.describe("A child with our terminal", function(host)
+  it("gets it again when corun alone was stopped, and is continued in the foreground", function()
+    jobs.start(host, jobs.write_pid .. 'corun.run(on_terminal { front, "handle" })')
+    local _, pid = jobs.expect_ready()
+    corun.run { "kill", "-STOP", jobs.pid() }
+    assert.equal("modes kept, terminal lost", jobs.expect_stop "STOP") -- the child has it
+    jobs.command "fg"
+    waiting.wait_until("the child is in the foreground", function()
+      local stat = support.read_file("/proc/" .. pid .. "/stat")
+      return stat:match("%) %a %d+ %d+ %d+ %d+ (%-?%d+)") == pid
+    end)
+    jobs.type(jobs.ctrl_c)
+    jobs.expect "interrupt"
     jobs.type "exit\n"
     jobs.expect_end(0)
   end)

@@ -166,10 +166,13 @@ static void read_peak(pid_t pid, const struct procfs_stat *stat, struct procfs_m
 static void read_io(pid_t pid, struct procfs_memo *memo, struct procfs_usage *usage) {
   char text[512];
   if (read_again(&memo->io_fd, pid, "io", text, sizeof text) < 0) return;
-  usage->read_chars = named_number(text, "rchar");
-  usage->written_chars = named_number(text, "wchar");
-  usage->read_bytes = named_number(text, "read_bytes");
-  usage->written_bytes = named_number(text, "write_bytes");
+  const char *at = text; /* rchar, wchar, syscr, syscw, read_bytes, write_bytes, in this order */
+  usage->read_chars = (int64_t)take_number(&at);
+  usage->written_chars = (int64_t)take_number(&at);
+  take_number(&at);
+  take_number(&at);
+  usage->read_bytes = (int64_t)take_number(&at);
+  usage->written_bytes = (int64_t)take_number(&at);
 }
 
 /* The children of one thread; -1 where it has ended, or the kernel has no such list. */

@@ -17,13 +17,28 @@ M.well = "modes kept, terminal its own"
 
 local shell -- the fixture, with its job
 
---- What scripts begin with: the path of "front", and a spec with all its streams on the terminal.
+--- What scripts begin with: the path of "front", a spec with all its streams on the terminal, a "front" that has begun,
+--- and the terminal's foreground group.
 local prelude = [[
   local corun = require "corun"
   local front = os.getenv "FIXTURES" .. "/front"
   local function on_terminal(spec)
     for _, name in ipairs { "stdin", "stdout", "stderr" } do spec[name] = spec[name] or "inherit" end
     return spec
+  end
+  local function begin(spec)
+    local began = corun.event()
+    function spec.stdout(line)
+      print(line)
+      began:set()
+    end
+    local process = corun.spawn(on_terminal(spec))
+    began:wait()
+    return process
+  end
+  local function foreground_group()
+    local file <close> = io.open "/proc/self/stat"
+    return tonumber(file:read("a"):match("%) %a %d+ %d+ %d+ %d+ (%-?%d+)"))
   end
 ]]
 
