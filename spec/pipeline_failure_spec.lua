@@ -230,7 +230,7 @@ describe("Wrong arguments of Pipelines", function()
     { "with a wrong time", function() return ((cat | cat):with { timeout = "1" }) end,
       'option \'timeout\': seconds expected, 0 or more, got "1"' },
     { "with input and stdin", function() return ((cat | cat):with { input = "x", stdin = "null" }) end,
-      "options 'input' and 'stdin': only one of them, or stdin = \"pipe\"" },
+      "options 'input' and 'stdin': only one of them, or stdin = \"pipe\" or \"pty\"" },
     { "a merge behind something", function() return cat | corun.merge { cat } end,
       "pipeline: stage 2: a merge reads nothing: it comes first" },
     { "something behind a tee", function() return corun.tee(cat, { cat }) | cat end,
