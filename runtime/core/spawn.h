@@ -5,8 +5,8 @@
  *   end comes by the pidfd in the loop and wait4 of exactly this child, so no SIGCHLD handler is needed and nobody
  *   else's is disturbed; a signal goes through the pidfd and cannot reach a recycled pid.
  * spawn_libuv.c: uv_spawn. It has no umask, nice, rlimits, groups, controlling terminal (these fail with UV_ENOTSUP),
- *   parent-death signal nor rusage; a process group of its own is a session of its own; a status that somebody else took is
- *   never reported; a text without #! is given to /bin/sh by the C library.
+ *   parent-death signal nor rusage; a process group of its own is a session of its own; a status that somebody else took
+ *   is never reported; a text without #! is given to /bin/sh by the C library.
  *
  * In both, the child gets default signal dispositions, an empty signal mask, the soft RLIMIT_NOFILE that the program
  * was started with, and no descriptors but those in the request.
