@@ -199,6 +199,7 @@ describe("corun.contain()", function()
       is_gone_soon(inner)
       assert.is_false(support.is_gone(mine))
       corun.run { "kill", "-KILL", mine }
+      is_gone_soon(mine)
       script:close_stdin()
       script:wait()
     end)

@@ -427,7 +427,8 @@ function Process:resume() return handle_of(self, "resume"):signal_tree(CONT) end
 ---@class corun.Usage  what cannot be known is absent (the I/O of another user's process, where we are not root)
 ---@field user_time number         seconds of processor time, of all threads; so the next
 ---@field system_time number
----@field max_rss integer?         bytes: the most memory that it had at once
+---@field max_rss integer?         bytes: the most memory that it had at once. The final number is never less than what
+---corun itself had when it started it: the kernel counts the moment before exec, too
 ---@field minor_faults integer     page faults without and with a read from storage
 ---@field major_faults integer
 ---@field read_bytes integer?      from storage; what came from the cache is not counted

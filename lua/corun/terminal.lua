@@ -1,4 +1,9 @@
 --- A terminal of the child's own ("pty"): what a Process can do with it. Adds to Process.
+---
+--- It has the kernel's habits: what is typed is echoed unless echo is off; a newline that is written comes as CR LF;
+--- while programs read lines, more than 4095 bytes of one are dropped; what is typed ahead is dropped by programs that
+--- flush it (a password's question), and an EOF typed ahead is lost when they begin to read keys (readline): wait for
+--- their prompt first.
 
 local core = require "corun.core"
 local errors = require "corun.error"

@@ -42,9 +42,9 @@ struct process {
 void process_init(struct process *p, struct loop *loop);
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure);
 
-/* Keeps the child's end of its terminal open until the process has ended; the descriptor is the process's. A program that
- * closes its standard streams just before it exits, or for a while, would end the terminal: we would read EIO, close the
- * master, and that kills it (SIGHUP). */
+/* Keeps the child's end of its terminal open until the process has ended; the descriptor is the process's. A program
+ * that closes its standard streams just before it exits, or for a while, would end the terminal: we would read EIO,
+ * close the master, and that kills it (SIGHUP). */
 void process_keep_terminal(struct process *p, int slave);
 
 static inline bool process_is_running(const struct process *p) { return p->child.pid && !p->has_ended; }

@@ -1,9 +1,10 @@
 /* Pseudo terminals: the pair, and what is asked of it through the master.
  *
- * A child gets the slave as its controlling terminal (spawn.h: ctty); the master is ours, read by a Reader and written
- * by a Writer, each with a descriptor of its own. The kernel hangs the session up when the last of these is closed, and
- * when the session's leader ends. That ends the terminal for us, too (reader_end_terminal, writer_end_terminal): reading
- * the master gives EIO only once nobody has the slave open any more, and writing to it no error at all.
+ * A child gets the slave as its controlling terminal (spawn.h: ctty); the master is ours, read by a Reader and
+ * written by a Writer, each with a descriptor of its own. The kernel hangs the session up when the last of these is
+ * closed, and when the session's leader ends. That ends the terminal for us, too (reader_end_terminal,
+ * writer_end_terminal): reading the master gives EIO only once nobody has the slave open any more, and writing to it no
+ * error at all.
  *
  * All calls return 0 (or what is said), or a negative libuv error. A master of which the other side is gone still
  * answers.
@@ -36,9 +37,9 @@ int pty_get_size(int fd, struct pty_size *size);
 int pty_echoes(int fd);
 int pty_set_echo(int fd, bool on);
 
-/* What has to be typed for an end of file, into `keys`: how many keys (1 or 2). `last` is the last byte that was typed,
- * -1 where there was none: in the middle of a line the key only hands the line over, so it is typed twice. Programs that
- * read keys (no canonical mode) get one. UV_ENOTSUP where the terminal has no such key. */
+/* What has to be typed for an end of file, into `keys`: how many keys (1 or 2). `last` is the last byte that was typed;
+ * -1 where there was none: in the middle of a line the key only hands the line over, so it is typed twice. Programs
+ * that read keys (no canonical mode) get one. UV_ENOTSUP where the terminal has no such key. */
 int pty_eof_keys(int fd, int last, char keys[2]);
 
 /* True where `fd` is a master; `path` becomes the slave's. */

@@ -51,7 +51,7 @@ void writer_open_terminal(struct writer *w, struct loop *loop, int fd);
 /* To be called when the leader of its session has ended: nobody reads any more what is typed. */
 void writer_end_terminal(struct writer *w);
 
-/* Types an end of file behind what is queued; the Writer stays open. UV_ENOTSUP where the terminal has no key for it. */
+/* Types an end of file behind what is queued; the Writer stays open. UV_ENOTSUP: the terminal has no key for it. */
 int writer_type_eof(struct writer *w);
 
 /* One writev(2), if the queue is empty: the bytes taken (0 when it would block), or the error. */
