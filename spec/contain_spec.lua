@@ -206,7 +206,6 @@ describe("corun.contain()", function()
   end)
 
   it("holds for what a corun below has started, also when that was killed before", function()
-    if not world.is_native then return pending("the libuv backend loses them") end
     for _, first in ipairs { "", 'inner:signal "KILL" inner:wait()' } do
       local spec = scripts.native:spec(head .. [[
         corun.contain()

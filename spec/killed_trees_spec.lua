@@ -85,11 +85,11 @@ io.stdout:flush()
 ]]
 
 --- Starts a script in one of the hosts; the tree stands. how: "--contain", "contains" (it calls corun.contain) or "".
-local function stand_in_script(tree, random, rest, how)
+local function stand_in_script(tree, random, rest, how, its_grace)
   local host = scripts.hosts[random(#scripts.hosts)]
   if how == "--contain" and host.is_stock then how = "contains" end
   local script = host:spawn(head .. rest, {
-    how or "", GRACE, sprouts.program, tree.seed, tree.names, env = { CORUN_SPROUT = tree.seed },
+    how or "", its_grace or GRACE, sprouts.program, tree.seed, tree.names, env = { CORUN_SPROUT = tree.seed },
     before = how == "--contain" and { how } or nil, stderr = function(line) tree.said[#tree.said + 1] = line end,
   })
   assert.equal("stands", script.stdout:read_line())
@@ -124,6 +124,22 @@ function ways.contained(tree, random)
   script:signal("KILL")
   script:wait()
   tree:wait_until_gone() -- by the guard
+end
+
+function ways.limit_of_spawn(tree)
+  corun.scope(function()
+    local p = corun.spawn(tree:spec { timeout = 0.05, stop = plan, stdout = "null", stderr = "null" })
+    assert.equal("timeout", p:wait().reason)
+  end)
+end
+
+function ways.second_INT(tree, random)
+  local script = stand_in_script(tree, random, wait_for_ever, nil, 1000)
+  script:signal("INT")
+  assert.equal("cancelled", script.stdout:read_line())
+  script:signal("INT")
+  script:wait(20)
+  tree:wait_until_gone() -- they are killed, but not waited for
 end
 
 local names = {}

@@ -189,7 +189,6 @@ describe("The stop of a tree", function()
   end)
 
   it("reaches what a corun in it has started, which was killed before", function()
-    if not world.is_native then return pending("the libuv backend loses them") end
     local spec = scripts.native:spec([[
       local corun = require "corun"
       local p = corun.spawn { "sh", "-c", 'setsid "$0" &', os.getenv "FIXTURES" .. "/ready", stderr = "null" }

@@ -318,7 +318,7 @@ end
 --- What the end of its scope does to it: stopped, reaped, streams closed. Of one that has ended, whoever has left its
 --- group by then is a daemon that shall live.
 function Process:_end_of_scope()
-  if not self.status or self._handle:has_group() then
+  if not self.status or self._stopping or rawget(self, "survivors") or self._handle:has_group() then
     local plan = stop.with_kill(self._stop_plan)
     if self._terminal and not self._options.stop then
       self._terminal:hang_up()
@@ -335,7 +335,7 @@ end
 
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
-  if self._released then return end
+  if self._released or self._stopping then return end -- the plan looks for who is left
   if self._handle:has_group() then
     linger(self)
   else

@@ -83,7 +83,7 @@ local function signal_tree(process, step)
   local handle, signal = process._handle, step.signal
   handle:signal_tree(signal, "first")
   -- A stopped process sees no signal but KILL until it goes on.
-  if signal ~= KILL and signal ~= STOP and signal ~= CONT then handle:signal_tree(CONT, "first") end
+  if signal ~= KILL and signal ~= STOP and signal ~= CONT then handle:signal_tree(CONT, "once") end
   return nothing
 end
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +29,9 @@
 #define LAST_SECONDS 10 /* who is not gone after that is in a system call that cannot be interrupted */
 #define LARGE (1 << 20)
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static void give_memory_back(void) {} /* a sanitizer needs it */
+#else
 /* Our memory is the parent's until one of us writes to it: what it then changes would be kept twice. Of the copy only
  * the code, the data of libraries, this stack and errno are used. */
 static void give_memory_back(void) {
@@ -56,8 +60,10 @@ static void give_memory_back(void) {
   }
   close(fd);
 }
+#endif
 
-/* What `ps` shows is read from where the arguments lay when the program began: see proc(5), arg_start and arg_end. */
+/* What `ps` shows is read from where the arguments lay when the program began, and, where the last of them does not end
+ * there, on through the environment: see proc(5), arg_start and what follows it in stat. */
 static void take_title(const char *title) {
   prctl(PR_SET_NAME, "guard");
   char text[2048];
@@ -66,7 +72,9 @@ static void take_title(const char *title) {
   for (int field = 2; at && field < 48; field++) at = strchr(at + 1, ' ');
   if (!at) return;
   uintptr_t from = strtoull(at, &at, 10), to = strtoull(at, &at, 10);
+  uintptr_t environment = strtoull(at, &at, 10), end = strtoull(at, &at, 10);
   if (!from || to <= from) return;
+  if (environment == to && end > to) to = end;
   memset((void *)from, 0, to - from);
   size_t size = strlen(title), room = to - from - 1;
   memcpy((void *)from, title, size < room ? size : room);
@@ -86,6 +94,7 @@ static _Noreturn void guard(pid_t parent, int pidfd, int ready, uint64_t runtime
   snprintf(title, sizeof title, "guard of %d", (int)parent);
   take_title(title);
   leave_oom_killer();
+  uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); /* which has no memory of its own */
   give_memory_back();
   if (write(ready, "", 1) < 0) _exit(1);
   dup2(pidfd, 0); /* the only one that is left */

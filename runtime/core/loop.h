@@ -34,7 +34,7 @@ struct loop {
   void *spawn_state;       /* private to the spawn backend */
   unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
   struct tree_look *look;  /* private to tree.c */
-  struct process *running; /* children that were not reaped yet */
+  struct process *processes; /* children that were not let go yet */
   struct cgroup *cgroups;  /* that children of ours have for themselves */
   struct owned owned;      /* a ring */
 };

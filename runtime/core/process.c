@@ -9,9 +9,9 @@
 
 #include "terminal.h"
 
-static void unlink_running(struct process *p) {
+static void unlink_from_loop(struct process *p) {
   if (p->prev) p->prev->next = p->next;
-  else if (p->loop->running == p) p->loop->running = p->next;
+  else if (p->loop->processes == p) p->loop->processes = p->next;
   if (p->next) p->next->prev = p->prev;
   p->prev = p->next = NULL;
   procfs_memo_close(&p->memo);
@@ -24,7 +24,6 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   p->tree.has_ended = true;
   p->ended_at = loop_now();
   fd_close(&p->terminal);
-  unlink_running(p);
   /* Ctrl-C was for it alone. That it has died of it means that the user wants an end: we do, too, as a shell does. */
   if (terminal_process_ended(p) && status->signo == SIGINT && !p->was_interrupted) raise(SIGINT);
   waitq_wake_all(&p->ended);
@@ -60,9 +59,9 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   if (request->foreground) terminal_lend(p);
   p->started_at = loop_now();
   p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = request->mark};
-  p->next = p->loop->running;
+  p->next = p->loop->processes;
   if (p->next) p->next->prev = p;
-  p->loop->running = p;
+  p->loop->processes = p;
   loop_own(p->loop, &p->owned, close_owned);
   return 0;
 }
@@ -74,19 +73,27 @@ int process_signal(struct process *p, int signo) {
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
-/* To those of the found that have not got it. `in_group`: the group has. *result: 0 once somebody was reached, else why
+/* To those of the found that are not in `signalled`, and then are. `in_group`: the group has got it. *result: 0 once somebody was reached, else why
  * not. */
-static int signal_found(struct process *p, int signo, const struct members *found, bool in_group, int *result) {
+static int signal_found(struct process *p, int signo, const struct members *found, struct members *signalled,
+                        bool in_group, int *result) {
   for (size_t i = 0; i < found->count; i++) {
     const struct member *member = &found->list[i];
-    if (members_have(&p->signalled, member)) continue;
-    int err = members_add(&p->signalled, member);
+    if (members_have(signalled, member)) continue;
+    int err = members_add(signalled, member);
     if (err) return err;
     if (in_group && getpgid(member->pid) == p->tree.leader) continue;
     int refused = tree_signal_member(member, signo);
     if (*result && refused != UV_ESRCH) *result = refused;
   }
   return 0;
+}
+
+/* The tree as it can be looked for: once its group is empty, the number may come back as a stranger's. */
+static struct tree tree_now(struct process *p) {
+  struct tree tree = p->tree;
+  tree.own_group = tree.own_group && (!tree.has_ended || process_has_group(p));
+  return tree;
 }
 
 static int signal_cgroup(struct process *p, int signo) {
@@ -102,21 +109,24 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   if (!p->child.pid) return UV_ESRCH;
   if (p->cgroup) return pass == TREE_NEWCOMERS ? UV_ESRCH : signal_cgroup(p, signo);
   if (!p->tree.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);
-  if (pass != TREE_NEWCOMERS) p->signalled.count = 0;
-  struct members found = {0};
-  uint64_t now = loop_now();
+  struct members found = {0}, once = {0};
+  struct members *signalled = pass == TREE_ONCE ? &once : &p->signalled;
+  if (pass == TREE_ALL || pass == TREE_FIRST) signalled->count = 0;
+  uint64_t not_before = pass == TREE_FIRST || pass == TREE_ONCE ? tree_recent(p->loop) : loop_now();
+  struct tree tree = tree_now(p);
   int result = UV_ESRCH;
   /* Who is of the tree is looked up before anybody gets it: parents that end take the way to their children along. */
-  int err = tree_members(p->loop, &p->tree, TREE_MARKED, pass == TREE_FIRST ? tree_recent(p->loop) : now, &found);
+  int err = tree_members(p->loop, &tree, TREE_MARKED, not_before, &found);
   if (pass != TREE_NEWCOMERS) result = spawn_signal_group(&p->child, signo);
   while (!err) {
-    size_t before = p->signalled.count;
-    err = signal_found(p, signo, &found, pass != TREE_NEWCOMERS, &result);
-    if (err || pass != TREE_ALL || p->signalled.count == before) break;
+    size_t before = signalled->count;
+    err = signal_found(p, signo, &found, signalled, pass != TREE_NEWCOMERS, &result);
+    if (err || pass != TREE_ALL || signalled->count == before) break;
     found.count = 0;
-    err = tree_members(p->loop, &p->tree, TREE_MARKED, loop_now(), &found);
+    err = tree_members(p->loop, &tree, TREE_MARKED, loop_now(), &found);
   }
   members_free(&found);
+  members_free(&once);
   return result == UV_ESRCH && err && err != UV_ENOTSUP ? err : result;
 }
 
@@ -129,11 +139,14 @@ bool process_tree_is_alive(struct process *p) {
   if (process_is_running(p)) return true;
   if (p->cgroup) return process_has_group(p);
   if (!p->child.pid || !p->tree.own_group) return false;
-  bool has_group = process_has_group(p);
+  struct tree tree = tree_now(p);
+  bool has_group = tree.own_group;
   uint64_t not_before = p->seen_alive_at > p->ended_at ? p->seen_alive_at : p->ended_at;
   struct members found = {0};
-  int err = tree_members(p->loop, &p->tree, TREE_MARKED, not_before, &found);
-  if (!err && has_group && !found.count) err = tree_members(p->loop, &p->tree, TREE_WALKED, not_before, &found);
+  int err = tree_members(p->loop, &tree, TREE_MARKED, not_before, &found);
+  /* Who has ended since it was seen may have forked before: another look shows whom. */
+  if (!err && !found.count && found.had_ended) err = tree_members(p->loop, &tree, TREE_MARKED, loop_now(), &found);
+  if (!err && !found.count && has_group) err = tree_members(p->loop, &tree, TREE_WALKED, loop_now(), &found);
   bool alive = err ? has_group : found.count > 0;
   if (alive) p->seen_alive_at = loop_now();
   members_free(&found);
@@ -142,12 +155,14 @@ bool process_tree_is_alive(struct process *p) {
 
 int process_members(struct process *p, struct members *members) {
   if (!p->child.pid) return 0;
-  return tree_members(p->loop, &p->tree, TREE_WALKED, loop_now(), members);
+  struct tree tree = tree_now(p);
+  return tree_members(p->loop, &tree, TREE_WALKED, loop_now(), members);
 }
 
 static void forget(struct process *p, bool kill) {
   if (!p->child.pid) return;
   loop_disown(&p->owned);
+  unlink_from_loop(p);
   fd_close(&p->terminal);
   if (kill) process_signal_tree(p, SIGKILL, TREE_ALL);
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
@@ -160,7 +175,6 @@ static void forget(struct process *p, bool kill) {
     p->has_ended = true;
     p->ended_at = loop_now();
     p->status = (struct spawn_status){.unknown = true, .code = -1};
-    unlink_running(p);
     waitq_wake_all(&p->ended);
   }
 }
@@ -178,13 +192,14 @@ void process_abandon(struct process *p) {
 
 void process_let_go(struct process *p) {
   if (!p->has_ended) return;
+  unlink_from_loop(p);
   spawn_release(&p->child, false);
   members_free(&p->signalled);
   drop_cgroup(p, true);
 }
 
 void process_kill_all(struct loop *loop) {
-  for (struct process *p = loop->running; p; p = p->next)
+  for (struct process *p = loop->processes; p; p = p->next)
     if (!p->detached) process_signal_tree(p, SIGKILL, TREE_ALL);
   for (struct cgroup *g = loop->cgroups; g; g = g->next) cgroup_destroy(g);
 }

@@ -4,8 +4,7 @@
  * learns of its end: `status` is set, `ended` is woken, `on_end` is called. Its streams are nobody's business here: the
  * end of a process is not the end of its output.
  *
- * Ownership: embedded in its owner, who calls process_close before going away; no callback comes after that. While
- * it runs it is in its loop's list of running children.
+ * Ownership: embedded in its owner, who calls process_close before going away; no callback comes after that.
  */
 #ifndef CORUN_PROCESS_H
 #define CORUN_PROCESS_H
@@ -35,7 +34,7 @@ struct process {
   uint64_t seen_alive_at;        /* when a member of its tree was found last */
   struct owned owned;
   struct loop *loop;
-  struct process *prev, *next;
+  struct process *prev, *next;   /* in its loop's list until it is let go */
   struct procfs_memo memo;
 };
 
@@ -58,6 +57,7 @@ int process_signal(struct process *p, int signo);
 enum tree_pass {
   TREE_ALL,       /* until nobody is found who has not got it */
   TREE_FIRST,     /* those that are found now, by a recent look at /proc; others are newcomers */
+  TREE_ONCE,      /* the same, but nobody is a newcomer by it */
   TREE_NEWCOMERS, /* those that have not got it by the last TREE_FIRST */
 };
 int process_signal_tree(struct process *p, int signo, enum tree_pass pass);
@@ -86,7 +86,7 @@ void process_let_go(struct process *p);
 int process_usage(struct process *p, struct procfs_usage *usage);
 int process_open_files(const struct process *p, struct procfs_files *files);
 
-/* Kills the trees of all running children of the loop, but for the detached, at once. Those with a cgroup are waited
+/* Kills the trees of all children of the loop that were not let go, but for the detached, at once. Those with a cgroup are waited
  * for, so that it can be removed. */
 void process_kill_all(struct loop *loop);
 

@@ -36,14 +36,14 @@ void members_free(struct members *members) {
 
 #if defined(__linux__) && UINTPTR_MAX > UINT32_MAX
 
-/* A mark, from its top: 1 bit OUTERMOST, 22 bits pid and 14 bits start of the runtime, 1 bit DETACHED, 25 bits of a
+/* A mark, from its top: 1 bit OUTERMOST, 22 bits pid and 10 bits start of the runtime, 1 bit DETACHED, 29 bits of a
  * counter. (Linux has no pids above 2^22; nobody has a limit of 2^40 file locks.) */
 #define OUTERMOST (1ull << 62)
-#define DETACHED (1ull << 25)
+#define DETACHED (1ull << 29)
 #define COUNTER (DETACHED - 1)
 #define PID_AT 40
-#define START_AT 26
-#define START_MASK 0x3fffull
+#define START_AT 30
+#define START_MASK 0x3ffull
 #define GIVER (((1ull << 62) - 1) & ~(DETACHED | COUNTER))
 
 static bool is_mark(uint64_t value) { return value >> PID_AT && value < 1ull << 63; }
@@ -54,28 +54,36 @@ static uint64_t giver(pid_t pid, uint64_t started) {
 static pid_t pid_of(uint64_t mark) { return (pid_t)((mark & ~OUTERMOST) >> PID_AT); }
 
 static struct {
+  pid_t pid;           /* of which process this is: a fork of us is another */
   uint64_t runtime;    /* giver_of our marks; 0: we can give none */
   uint64_t outermost;  /* the mark that our children keep as their hard limit; 0: each its own */
 } ours;
+static pthread_mutex_t ours_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t counter;
 
 static void prepare(void) {
   struct rlimit limit;
   struct procfs_stat stat;
+  ours.runtime = ours.outermost = 0;
   if (getrlimit(RLIMIT_LOCKS, &limit) || procfs_stat(getpid(), &stat)) return;
   if (limit.rlim_max != RLIM_INFINITY) {
     if (!(limit.rlim_max & OUTERMOST) || !is_mark(limit.rlim_max)) return; /* somebody else's */
     ours.outermost = limit.rlim_max;
   } else if (limit.rlim_cur & OUTERMOST && is_mark(limit.rlim_cur)) {
-    ours.outermost = limit.rlim_cur; /* from a libuv backend, which can set the soft one only */
+    ours.outermost = limit.rlim_max = limit.rlim_cur; /* from a libuv backend, which can set the soft one only */
+    setrlimit(RLIMIT_LOCKS, &limit);
   }
   ours.runtime = giver(getpid(), stat.started);
 }
 
 uint64_t tree_runtime(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, prepare);
-  return ours.runtime;
+  pthread_mutex_lock(&ours_lock);
+  pid_t pid = getpid();
+  if (ours.pid != pid) prepare();
+  ours.pid = pid;
+  uint64_t runtime = ours.runtime;
+  pthread_mutex_unlock(&ours_lock);
+  return runtime;
 }
 
 uint64_t tree_new_mark(bool detached) {
@@ -240,6 +248,7 @@ int tree_members(struct loop *loop, const struct tree *tree, enum tree_search se
     if (!seen->is_member) continue;
     if (!seen->has_stat) read_stat(seen);
     if (seen->runs) err = members_add(members, &(struct member){seen->pid, seen->started});
+    else members->had_ended = true;
   }
   return err;
 }
@@ -259,6 +268,8 @@ int tree_signal_member(const struct member *member, int signo) {
 }
 
 /* --- everything --- */
+
+#define EMPTY_LOOKS 3
 
 struct killing {
   uint64_t givers[512]; /* the runtime, and those it has brought forth: their children have their marks */
@@ -287,10 +298,13 @@ static int kill_one(void *context, pid_t pid) {
   struct procfs_stat stat;
   if (!is_to_die(killing, pid)) return 0;
   int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* from here on it is nobody else */
-  if (fd < 0) return 0;
-  if (is_to_die(killing, pid) && !procfs_stat(pid, &stat) && procfs_state_runs(stat.state)) {
+  if (fd < 0) {
+    killing->found++; /* it has just ended: who knows whom it has forked before */
+    return 0;
+  }
+  if (is_to_die(killing, pid) && !procfs_stat(pid, &stat) && procfs_state_runs(stat.state) &&
+      send_by(fd, SIGKILL) != UV_EPERM) {
     killing->found++;
-    send_by(fd, SIGKILL);
     bool has_room = killing->giver_count < sizeof killing->givers / sizeof *killing->givers;
     uint64_t one_more = giver(pid, stat.started);
     if (has_room && !is_given(killing, one_more)) killing->givers[killing->giver_count++] = one_more;
@@ -304,12 +318,12 @@ void tree_kill_all(uint64_t runtime, int seconds) {
   struct killing killing = {.givers = {runtime}, .giver_count = 1};
   uint64_t until = loop_now() + (uint64_t)seconds * 1000000000;
   struct timespec pause = {.tv_nsec = 1000000};
-  /* Twice nobody: who was forked while we looked is found then. */
-  for (int empty = 0; empty < 2 && loop_now() < until;) {
+  /* Nobody, and nobody again: who was forked while we looked is found then. */
+  for (int empty = 0; empty < EMPTY_LOOKS && loop_now() < until;) {
     killing.found = 0;
     procfs_each(kill_one, &killing);
     empty = killing.found ? 0 : empty + 1;
-    if (empty < 2) nanosleep(&pause, NULL);
+    if (empty < EMPTY_LOOKS) nanosleep(&pause, NULL);
   }
 }
 

@@ -8,7 +8,8 @@
  * process of the machine (0.5 us). No cgroup is needed, no privilege, nothing is left behind.
  *
  * A mark names the runtime that gave it. Where corun runs below corun, the hard limit keeps the mark of the outermost
- * one, the soft one that of the innermost; whoever was marked by a runtime that is a member is a member.
+ * one, the soft one that of the innermost; whoever was marked by a runtime that is a member is a member. (Of three in
+ * each other, the one in the middle loses a daemon of the innermost once that has ended.)
  *
  * Where no mark can be given (the hard limit is already used by somebody, a 32-bit kernel, rlimits.locks in a spec),
  * members are found by group and parents, so that a daemon whose parent has ended is missed.
@@ -30,7 +31,7 @@
 struct tree {
   pid_t leader;   /* the child */
   bool has_ended; /* the leader was reaped: its number may be another's */
-  bool own_group; /* the leader's number is (was) that of its process group */
+  bool own_group; /* the leader's number is that of its process group, which has members */
   uint64_t mark;  /* 0: none */
 };
 
@@ -42,6 +43,7 @@ struct member {
 struct members {
   struct member *list;
   size_t count, capacity;
+  bool had_ended; /* set by tree_members where some of whom it found had ended meanwhile, and may have forked before */
 };
 bool members_have(const struct members *members, const struct member *member);
 int members_add(struct members *members, const struct member *member);

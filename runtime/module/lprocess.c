@@ -520,8 +520,8 @@ static int f_signal(lua_State *L) {
 /* process:signal_tree(signo, pass?) → whether somebody was reached; see process_signal_tree. With a pass it is a step of
  * a plan, which goes on where somebody cannot be reached. */
 static int f_signal_tree(lua_State *L) {
-  static const char *const passes[] = {"all", "first", "newcomers", NULL};
-  static const enum tree_pass values[] = {TREE_ALL, TREE_FIRST, TREE_NEWCOMERS};
+  static const char *const passes[] = {"all", "first", "once", "newcomers", NULL};
+  static const enum tree_pass values[] = {TREE_ALL, TREE_FIRST, TREE_ONCE, TREE_NEWCOMERS};
   enum tree_pass pass = values[luaL_checkoption(L, 3, "all", passes)];
   int err = process_signal_tree(check_process(L, 1), (int)luaL_checkinteger(L, 2), pass);
   return push_reached(L, err && pass != TREE_ALL ? UV_ESRCH : err);
