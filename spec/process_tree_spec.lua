@@ -3,7 +3,6 @@ local raised = require "spec.support.raised"
 local scripts = require "spec.support.scripts"
 local support = require "spec.support"
 local waiting = require "spec.support.waiting"
-local world = require "spec.support.world"
 
 local ready, stubborn = support.fixture "ready", support.fixture "stubborn"
 
