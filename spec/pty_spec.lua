@@ -9,7 +9,7 @@ if not world.is_native then
     it("is refused, and nothing is started", function()
       local e = raised.error("unsupported", function() corun.run { "true", stdout = "pty" } end)
       assert.same({ "ENOTSUP", "terminal" }, { e.code, e.stage })
-      assert.equal("cannot start true: terminal: not possible with the libuv spawn backend", e.message)
+      assert.equal("cannot start true: option 'stdout': not possible with the libuv spawn backend", e.message)
       raised.error("unsupported", function() corun.spawn { "cat", stdin = "pty" } end)
     end)
   end)

@@ -62,9 +62,9 @@ for _, member in ipairs(is_late and {} or process:tree()) do
 end
 process:terminate()
 
-local used = process:usage()
+local used = process:usage() or {} -- not every system knows
 io.stderr:write(("limited: %s after %.2f s; %.2f s of CPU, %.1f MB, %d processes\n"):format(
   (is_late and "time limit, " or "") .. tostring(status), process.duration,
-  used.user_time + used.system_time, used.max_rss / MEGABYTE, most_processes()))
+  (used.user_time or 0) + (used.system_time or 0), (used.max_rss or 0) / MEGABYTE, most_processes()))
 if #left > 0 then io.stderr:write("limited: left behind, and stopped: ", table.concat(left, ", "), "\n") end
 os.exit(is_late and 124 or status.code or 128 + status.signo)
