@@ -163,12 +163,12 @@ local function start(self, options, defaults, scope)
   self.argv = options.argv
   self._options = options
   self._home = scope._home
-  foreground.begin(options, plan)
-  self._own_group = plan.group
   self._stop_plan = options.stop or stop.default(options.grace)
   self._where = core.where(errors.library_prefix)
   self._has_cgroup = cgroups.is_wanted(options) or nil
   if self._has_cgroup then make_cgroup(self, options, plan) end
+  foreground.begin(options, plan)
+  self._own_group = plan.group
   set_live(self, true) -- before it: a signal to us may come with the child's first breath
   local handle, second, code, message, script, number = core.start(plan, self)
   if not handle then
@@ -335,7 +335,8 @@ end
 
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
-  if self._released or self._stopping then return end -- the plan looks for who is left
+  -- A plan that runs looks for who is left, and whom it could not stop is its scope's.
+  if self._released or self._stopping or rawget(self, "survivors") then return end
   if self._handle:has_group() then
     linger(self)
   else
