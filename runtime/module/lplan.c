@@ -1,0 +1,308 @@
+#include "plan.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fd.h"
+#include "reader.h"
+#include "tree.h"
+#include "writer.h"
+
+#define CLASS "corun.core.Plan"
+
+extern char **environ;
+
+void plan_free(struct plan *plan) {
+  for (size_t i = 0; i < plan->close_count; i++) fd_close(&plan->close_fds[i]);
+  fd_close(&plan->slave);
+  free(plan->close_fds);
+  free(plan->fds);
+  free(plan->argv);
+  free(plan->envp);
+  free(plan->limits);
+  free(plan->groups);
+  free(plan->cpus);
+  *plan = (struct plan){.slave = -1};
+}
+
+static void *allocate(lua_State *L, size_t count, size_t size) {
+  void *memory = calloc(count ? count : 1, size);
+  if (!memory) luaL_error(L, "not enough memory");
+  return memory;
+}
+
+/* The strings of the list at `index`; they stay the table's. */
+static char **read_strings(lua_State *L, int index) {
+  lua_Integer count = luaL_len(L, index);
+  char **strings = allocate(L, (size_t)count + 1, sizeof *strings);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, index, i);
+    strings[i - 1] = (char *)lua_tostring(L, -1); /* spec.lua has made them strings */
+    lua_pop(L, 1);
+  }
+  return strings;
+}
+
+static lua_Integer integer_field(lua_State *L, int index, const char *name, lua_Integer otherwise) {
+  lua_getfield(L, index, name);
+  lua_Integer value = luaL_optinteger(L, -1, otherwise);
+  lua_pop(L, 1);
+  return value;
+}
+
+bool boolean_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  bool value = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static const char *string_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  const char *value = lua_tostring(L, -1);
+  lua_pop(L, 1); /* the table keeps it */
+  return value;
+}
+
+/* rlimits = {{resource, soft, hard}, …}; -1 is unlimited */
+static void read_limits(lua_State *L, struct plan *plan) {
+  if (lua_getfield(L, 1, "limits") == LUA_TTABLE) {
+    plan->request.limit_count = (size_t)luaL_len(L, -1);
+    plan->limits = allocate(L, plan->request.limit_count, sizeof *plan->limits);
+    for (size_t i = 0; i < plan->request.limit_count; i++) {
+      lua_Integer values[3];
+      lua_rawgeti(L, -1, (lua_Integer)i + 1);
+      for (int k = 0; k < 3; k++) {
+        lua_rawgeti(L, -1, k + 1);
+        values[k] = lua_tointeger(L, -1);
+        lua_pop(L, 1);
+      }
+      plan->limits[i] = (struct spawn_limit){(int)values[0], {values[1] < 0 ? RLIM_INFINITY : (rlim_t)values[1],
+                                                           values[2] < 0 ? RLIM_INFINITY : (rlim_t)values[2]}};
+      lua_pop(L, 1);
+    }
+    plan->request.limits = plan->limits;
+  }
+  lua_pop(L, 1);
+}
+
+/* Whether the script itself sets the limit that marks a tree. */
+static bool has_own_mark(const struct plan *plan) {
+#ifdef RLIMIT_LOCKS
+  for (size_t i = 0; i < plan->request.limit_count; i++)
+    if (plan->request.limits[i].resource == RLIMIT_LOCKS) return true;
+#endif
+  return false;
+}
+
+static void read_groups(lua_State *L, struct plan *plan) {
+  plan->request.group_count = -1;
+  if (lua_getfield(L, 1, "groups") == LUA_TTABLE) {
+    plan->request.group_count = (int)luaL_len(L, -1);
+    plan->groups = allocate(L, (size_t)plan->request.group_count, sizeof *plan->groups);
+    for (int i = 0; i < plan->request.group_count; i++) {
+      lua_rawgeti(L, -1, i + 1);
+      plan->groups[i] = (gid_t)lua_tointeger(L, -1);
+      lua_pop(L, 1);
+    }
+    plan->request.groups = plan->groups;
+  }
+  lua_pop(L, 1);
+}
+
+static void read_cpus(lua_State *L, struct plan *plan) {
+  if (lua_getfield(L, 1, "cpus") == LUA_TTABLE) {
+    plan->request.cpu_count = (size_t)luaL_len(L, -1);
+    plan->cpus = allocate(L, plan->request.cpu_count, sizeof *plan->cpus);
+    for (size_t i = 0; i < plan->request.cpu_count; i++) {
+      lua_rawgeti(L, -1, (lua_Integer)i + 1);
+      plan->cpus[i] = (int)lua_tointeger(L, -1);
+      lua_pop(L, 1);
+    }
+    plan->request.cpus = plan->cpus;
+  }
+  lua_pop(L, 1);
+}
+
+static bool on_main_thread(struct runtime *rt) {
+#ifdef __linux__
+  return gettid() == rt->pid;
+#else
+  (void)rt;
+  return true;
+#endif
+}
+
+void plan_read(lua_State *L, struct runtime *rt, struct plan *plan) {
+  plan->request = (struct spawn_request){
+      .file = string_field(L, 1, "file"),
+      .path = string_field(L, 1, "path"),
+      .cwd = string_field(L, 1, "cwd"),
+      .uid = (long)integer_field(L, 1, "uid", -1),
+      .gid = (long)integer_field(L, 1, "gid", -1),
+      .umask = (int)integer_field(L, 1, "umask", -1),
+      .nice = (int)integer_field(L, 1, "nice", 0),
+      .oom_score_adj = string_field(L, 1, "oom_score_adj"),
+      .no_new_privileges = boolean_field(L, 1, "no_new_privileges"),
+      .ctty = -1,
+      .session = boolean_field(L, 1, "session"),
+      .group = boolean_field(L, 1, "group"),
+      .foreground = boolean_field(L, 1, "foreground"),
+      .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
+  };
+  lua_getfield(L, 1, "argv");
+  plan->request.argv = plan->argv = read_strings(L, lua_gettop(L));
+  lua_pop(L, 1);
+  if (lua_getfield(L, 1, "env") == LUA_TTABLE) plan->request.envp = plan->envp = read_strings(L, lua_gettop(L));
+  else plan->request.envp = environ;
+  lua_pop(L, 1);
+  read_limits(L, plan);
+  read_groups(L, plan);
+  read_cpus(L, plan);
+  if (!has_own_mark(plan)) plan->request.mark = tree_new_mark(boolean_field(L, 1, "detached"));
+}
+
+/* --- descriptors --- */
+
+static int keep_for_child(struct plan *plan, int fd) {
+  if (fd >= 0) plan->close_fds[plan->close_count++] = fd;
+  return fd;
+}
+
+static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int streams, int child, bool child_writes) {
+  int pair[2];
+  int err = fd_pipe(pair);
+  if (err) return err;
+  int ours = child_writes ? pair[0] : pair[1];
+  keep_for_child(plan, child_writes ? pair[1] : pair[0]);
+  if (child_writes) {
+    reader_open(push_reader(L, rt), &rt->loop, ours); /* raises only when out of memory; then `ours` is lost with us */
+  } else {
+    writer_open(push_writer(L, rt), &rt->loop, ours);
+  }
+  lua_rawseti(L, streams, child);
+  return plan->close_fds[plan->close_count - 1];
+}
+
+/* A start that failed gives a moved Reader its descriptor back. */
+void plan_restore_reader(struct runtime *rt, struct plan *plan) {
+  if (!plan->moved) return;
+  int fd = plan->close_fds[plan->moved_at];
+  plan->close_fds[plan->moved_at] = -1;
+  reader_open(plan->moved, &rt->loop, fd);
+  reader_start(plan->moved);
+}
+
+static int move_reader(struct plan *plan, struct reader *r) {
+  int fd = keep_for_child(plan, reader_detach(r));
+  if (fd >= 0) {
+    plan->moved = r;
+    plan->moved_at = plan->close_count - 1;
+  }
+  return fd;
+}
+
+/* A Writer's descriptor does not block, and a child would not expect that: it gets a description of its own. */
+static int share_writer(struct plan *plan, struct writer *w) {
+  if (w->fd < 0) return UV_EPIPE;
+  if (w->is_file) return w->fd; /* it blocks, and a description of its own would begin at offset 0 */
+  int fd = fd_reopen(w->fd, O_WRONLY);
+  if (fd < 0) return w->fd;
+  fd_set_nonblocking(fd, false);
+  return keep_for_child(plan, fd);
+}
+
+/* One terminal for all that say so. */
+static int take_terminal(lua_State *L, struct runtime *rt, struct plan *plan, int streams) {
+  if (plan->slave >= 0) return plan->slave;
+  int slave = terminal_open(L, rt, 1, streams);
+  if (slave >= 0) plan->slave = slave;
+  return slave;
+}
+
+/* Performs the action on top of the stack ({child, kind, argument, flags, mode}); the parent's descriptor or an error. */
+static int take_action(lua_State *L, struct runtime *rt, struct plan *plan, int streams, int child,
+                       const struct spawn_fd *done, size_t done_count) {
+  int action = lua_gettop(L);
+  lua_rawgeti(L, action, 2);
+  const char *kind = lua_tostring(L, -1);
+  lua_rawgeti(L, action, 3);
+  if (!strcmp(kind, "output")) return make_pipe(L, rt, plan, streams, child, true);
+  if (!strcmp(kind, "input")) return make_pipe(L, rt, plan, streams, child, false);
+  if (!strcmp(kind, "pty")) return take_terminal(L, rt, plan, streams);
+  if (!strcmp(kind, "null")) return keep_for_child(plan, fd_open("/dev/null", child == 0 ? O_RDONLY : O_RDWR, 0));
+  if (!strcmp(kind, "fd")) return (int)lua_tointeger(L, -1);
+  if (!strcmp(kind, "lua")) {
+    luaL_Stream *stream = luaL_checkudata(L, -1, LUA_FILEHANDLE);
+    if (!stream->closef) return UV_EBADF;
+    fflush(stream->f);
+    return fileno(stream->f);
+  }
+  if (!strcmp(kind, "writer")) return share_writer(plan, check_writer(L, -1));
+  if (!strcmp(kind, "reader")) return move_reader(plan, check_reader(L, -1));
+  if (!strcmp(kind, "same")) {
+    int other = (int)lua_tointeger(L, -1);
+    for (size_t i = 0; i < done_count; i++)
+      if (done[i].child == other) return done[i].parent;
+    return UV_EBADF;
+  }
+  /* "file": path, how, mode */
+  const char *path = lua_tostring(L, -1);
+  lua_rawgeti(L, action, 4);
+  const char *how = lua_tostring(L, -1);
+  int flags = *how == 'r' ? O_RDONLY : O_WRONLY | O_CREAT | (*how == 'a' ? O_APPEND : O_TRUNC);
+  lua_rawgeti(L, action, 5);
+  return keep_for_child(plan, fd_open(path, flags | O_NOCTTY, (unsigned)luaL_optinteger(L, -1, 0666)));
+}
+
+static int compare_fds(const void *a, const void *b) {
+  return ((const struct spawn_fd *)a)->child - ((const struct spawn_fd *)b)->child;
+}
+
+/* In the order of the list: what others refer to with "same" comes first. */
+int plan_open(lua_State *L, struct runtime *rt, struct plan *plan, int streams, lua_Integer *failed) {
+  lua_getfield(L, 1, "fds");
+  int list = lua_gettop(L);
+  lua_Integer count = luaL_len(L, list);
+  plan->fds = allocate(L, (size_t)count, sizeof *plan->fds);
+  plan->close_fds = allocate(L, (size_t)count, sizeof *plan->close_fds);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_settop(L, list);
+    lua_rawgeti(L, list, i);
+    lua_rawgeti(L, -1, 1);
+    int child = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    int fd = take_action(L, rt, plan, streams, child, plan->fds, (size_t)i - 1);
+    if (fd < 0) {
+      *failed = i;
+      return fd;
+    }
+    plan->fds[i - 1] = (struct spawn_fd){.child = child, .parent = fd};
+    if (fd == plan->slave) plan->request.ctty = child; /* any of them will do */
+  }
+  qsort(plan->fds, (size_t)count, sizeof *plan->fds, compare_fds);
+  plan->request.fds = plan->fds;
+  plan->request.fd_count = (size_t)count;
+  lua_settop(L, list - 1);
+  return 0;
+}
+
+static int f_gc(lua_State *L) {
+  plan_free(lua_touserdata(L, 1));
+  return 0;
+}
+
+struct plan *push_plan(lua_State *L) {
+  struct plan *plan = lua_newuserdatauv(L, sizeof *plan, 0);
+  *plan = (struct plan){.slave = -1};
+  luaL_setmetatable(L, CLASS);
+  return plan;
+}
+
+static const luaL_Reg methods[] = {{NULL, NULL}};
+static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
+
+void plan_register(lua_State *L, struct runtime *rt) { make_class(L, CLASS, methods, meta, rt); }
