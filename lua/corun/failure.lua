@@ -63,6 +63,7 @@ local stages = {
       if action[2] == "pty" then return option_of(action), "cannot give it the terminal" end
     end
   end,
+  guard = function() return nil, "cannot start the guard of corun.contain again" end,
   fork = function() return nil, "cannot make a process" end,
   stdio = function(_, plan, number)
     for _, action in ipairs(plan.fds) do

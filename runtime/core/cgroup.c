@@ -11,14 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pidfd.h"
 #include "procfs.h"
-
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
 
 #define KILL_ROUNDS 1000 /* a millisecond each */
 
@@ -73,10 +67,10 @@ bool cgroup_has(const struct cgroup *g, pid_t pid) {
 /* The number may be another's by now. What a pidfd is open on keeps its number as long as it lives: if that number is
  * in our cgroup after the pidfd was opened, so is the process. */
 static bool signal_member(const struct cgroup *g, pid_t pid, int signo) {
-  int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  if (fd < 0) return errno == ENOSYS && cgroup_has(g, pid) && kill(pid, signo) == 0; /* a sandbox, valgrind */
-  bool reached = cgroup_has(g, pid) && syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0) == 0;
-  close(fd);
+  int fd = pidfd_open(pid);
+  if (fd < 0 && fd != PIDFD_NONE) return false;
+  bool reached = cgroup_has(g, pid) && pidfd_signal(fd, pid, signo) == 0;
+  if (fd >= 0) close(fd);
   return reached;
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "pidfd.h"
 #include "procfs.h"
 #include "tree.h"
 
@@ -28,6 +29,7 @@
 
 #define LAST_SECONDS 10 /* who is not gone after that is in a system call that cannot be interrupted */
 #define LARGE (1 << 20)
+#define KERNEL_MASK 8 /* bytes of the kernel's sigset_t */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static void give_memory_back(void) {} /* a sanitizer needs it */
@@ -96,12 +98,16 @@ static _Noreturn void guard(pid_t parent, int pidfd, int ready, uint64_t runtime
   leave_oom_killer();
   uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); /* which has no memory of its own */
   give_memory_back();
-  if (write(ready, "", 1) < 0) _exit(1);
-  dup2(pidfd, 0); /* the only one that is left */
-  if (syscall(SYS_close_range, 1, ~0u, 0)) {
+  /* None of the descriptors is kept but these two, and the second until we have said that we are there. */
+  int two[] = {fcntl(pidfd, F_DUPFD, 2), fcntl(ready, F_DUPFD, 2)};
+  dup2(two[0], 0);
+  dup2(two[1], 1);
+  if (syscall(SYS_close_range, 2, ~0u, 0)) {
     int most = (int)sysconf(_SC_OPEN_MAX);
-    for (int fd = 1; fd < most; fd++) close(fd);
+    for (int fd = 2; fd < most; fd++) close(fd);
   }
+  if (write(1, "", 1) < 0) _exit(1);
+  close(1);
   struct pollfd end = {.fd = 0, .events = POLLIN};
   while (poll(&end, 1, -1) != 1) {}
   tree_kill_all(runtime, LAST_SECONDS);
@@ -117,8 +123,8 @@ static int start(const char **missing) {
   if (!runtime) return UV_ENOTSUP;
   pid_t parent = getpid();
   *missing = "pidfd_open (Linux 5.3)";
-  int pidfd = (int)syscall(SYS_pidfd_open, parent, 0);
-  if (pidfd < 0) return uv_translate_sys_error(errno);
+  int pidfd = pidfd_open(parent);
+  if (pidfd < 0) return pidfd == PIDFD_NONE ? UV_ENOTSUP : pidfd;
   *missing = "a process for the guard";
   int ready[2], err = 0;
   if (pipe2(ready, O_CLOEXEC)) {
@@ -126,13 +132,14 @@ static int start(const char **missing) {
     close(pidfd);
     return err;
   }
-  sigset_t all, mask;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &mask); /* it keeps that */
+  /* It keeps this. Not pthread_sigmask, which leaves out what the C library uses itself. */
+  char all[KERNEL_MASK], mask[KERNEL_MASK];
+  memset(all, 0xff, sizeof all);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, mask, KERNEL_MASK);
   pid_t pid = fork();
   if (pid == 0) guard(parent, pidfd, ready[1], runtime);
   if (pid < 0) err = uv_translate_sys_error(errno);
-  pthread_sigmask(SIG_SETMASK, &mask, NULL);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, NULL, KERNEL_MASK);
   close(ready[1]);
   close(pidfd);
   char byte;
@@ -157,12 +164,14 @@ int guard_start(const char **missing) {
   return err;
 }
 
-void guard_keep(void) {
-  if (!guarded || guarded != getpid()) return;
+int guard_keep(void) {
+  if (!guarded || guarded != getpid()) return 0;
   const char *missing;
   pthread_mutex_lock(&lock);
-  if (waitpid(guard_pid, NULL, WNOHANG) == guard_pid) start(&missing);
+  if (guard_pid && waitpid(guard_pid, NULL, WNOHANG) != 0) guard_pid = 0; /* its number may become a child's */
+  int err = guard_pid ? 0 : start(&missing);
   pthread_mutex_unlock(&lock);
+  return err;
 }
 
 #else
@@ -172,6 +181,6 @@ int guard_start(const char **missing) {
   return UV_ENOTSUP;
 }
 
-void guard_keep(void) {}
+int guard_keep(void) { return 0; }
 
 #endif

@@ -15,7 +15,8 @@
  * needs. */
 int guard_start(const char **missing);
 
-/* Where there was one and somebody has killed it, starts another. Called before each start of a child. */
-void guard_keep(void);
+/* Where there was one and somebody has killed it, starts another. Called before each start of a child, which fails with
+ * it: what is said to be contained is. */
+int guard_keep(void);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "fd.h"
 #include "guard.h"
-
 #include "terminal.h"
 
 static void unlink_from_loop(struct process *p) {
@@ -14,7 +13,6 @@ static void unlink_from_loop(struct process *p) {
   else if (p->loop->processes == p) p->loop->processes = p->next;
   if (p->next) p->next->prev = p->prev;
   p->prev = p->next = NULL;
-  procfs_memo_close(&p->memo);
 }
 
 static void child_ended(struct spawn_child *child, const struct spawn_status *status) {
@@ -24,6 +22,7 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   p->tree.has_ended = true;
   p->ended_at = loop_now();
   fd_close(&p->terminal);
+  procfs_memo_close(&p->memo);
   /* Ctrl-C was for it alone. That it has died of it means that the user wants an end: we do, too, as a shell does. */
   if (terminal_process_ended(p) && status->signo == SIGINT && !p->was_interrupted) raise(SIGINT);
   waitq_wake_all(&p->ended);
@@ -47,10 +46,11 @@ static void drop_cgroup(struct process *p, bool remove) {
 }
 
 int process_start(struct process *p, const struct spawn_request *request, struct spawn_failure *failure) {
-  guard_keep();
   struct spawn_request entering = *request;
   if (p->cgroup) entering.cgroup = p->cgroup->procs;
-  int err = spawn_start(p->loop, &entering, &p->child, failure);
+  int err = guard_keep();
+  if (err) *failure = (struct spawn_failure){.stage = SPAWN_GUARD, .error = err, .index = -1};
+  else err = spawn_start(p->loop, &entering, &p->child, failure);
   if (err) {
     if (request->foreground) terminal_end(p->loop);
     drop_cgroup(p, true);
@@ -58,7 +58,7 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   }
   if (request->foreground) terminal_lend(p);
   p->started_at = loop_now();
-  p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = request->mark};
+  p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = p->child.mark};
   p->next = p->loop->processes;
   if (p->next) p->next->prev = p;
   p->loop->processes = p;
@@ -120,7 +120,8 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   if (pass != TREE_NEWCOMERS) result = spawn_signal_group(&p->child, signo);
   while (!err) {
     size_t before = signalled->count;
-    err = signal_found(p, signo, &found, signalled, pass != TREE_NEWCOMERS, &result);
+    bool in_group = !before && pass != TREE_NEWCOMERS;
+    err = signal_found(p, signo, &found, signalled, in_group, &result);
     if (err || pass != TREE_ALL || signalled->count == before) break;
     found.count = 0;
     err = tree_members(p->loop, &tree, TREE_MARKED, loop_now(), &found);
@@ -131,7 +132,7 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
 }
 
 bool process_has_group(struct process *p) {
-  if (p->cgroup) return !cgroup_signal(p->cgroup, 0);
+  if (p->cgroup) return cgroup_signal(p->cgroup, 0) != UV_ESRCH; /* without a descriptor it cannot tell */
   return p->tree.own_group && !spawn_signal_group(&p->child, 0);
 }
 
@@ -147,7 +148,7 @@ bool process_tree_is_alive(struct process *p) {
   /* Who has ended since it was seen may have forked before: another look shows whom. */
   if (!err && !found.count && found.had_ended) err = tree_members(p->loop, &tree, TREE_MARKED, loop_now(), &found);
   if (!err && !found.count && has_group) err = tree_members(p->loop, &tree, TREE_WALKED, loop_now(), &found);
-  bool alive = err ? has_group : found.count > 0;
+  bool alive = err == UV_ENOTSUP ? has_group : err || found.count > 0; /* whom we could not look for may be there */
   if (alive) p->seen_alive_at = loop_now();
   members_free(&found);
   return alive;
@@ -164,6 +165,7 @@ static void forget(struct process *p, bool kill) {
   loop_disown(&p->owned);
   unlink_from_loop(p);
   fd_close(&p->terminal);
+  procfs_memo_close(&p->memo);
   if (kill) process_signal_tree(p, SIGKILL, TREE_ALL);
   if (kill && process_is_running(p)) spawn_signal(&p->child, SIGKILL);
   bool running = process_is_running(p);

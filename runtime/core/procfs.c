@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #ifdef __linux__
+#include <dirent.h>
 #include <sys/syscall.h>
 
 /* Behind each other, without stdio: a sample of a thousand processes makes thousands of these. */

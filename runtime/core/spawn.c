@@ -9,6 +9,7 @@
 const char *spawn_stage_name(enum spawn_stage stage) {
   switch (stage) {
   case SPAWN_PREPARE: return "prepare";
+  case SPAWN_GUARD: return "guard";
   case SPAWN_FORK: return "fork";
   case SPAWN_SESSION: return "setsid";
   case SPAWN_GROUP: return "setpgid";

@@ -30,6 +30,7 @@
 /* The step at which a start failed, in the child's order. */
 enum spawn_stage {
   SPAWN_PREPARE, /* in the parent: memory, pipes, descriptors */
+  SPAWN_GUARD, /* in the parent, too: contained, and no guard could be started */
   SPAWN_FORK,
   SPAWN_SESSION,
   SPAWN_GROUP,
@@ -114,6 +115,7 @@ struct spawn_child {
   struct loop *loop;
   bool reaped;
   bool own_group;
+  uint64_t mark;          /* that it really has; 0: none */
   int pidfd;              /* native: open until the group is known to be empty */
   void *handle;           /* native: the watch of the pidfd; libuv: the uv_process_t */
   void (*ended)(struct spawn_child *, const struct spawn_status *); /* called once, from the loop */

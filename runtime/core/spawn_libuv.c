@@ -57,6 +57,7 @@ static int find_program(const struct spawn_request *q, const char *candidates, c
   int base = q->cwd ? open(q->cwd, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : AT_FDCWD;
   int err = UV_ENOENT;
   *found = NULL;
+  if (base == -1) return uv_translate_sys_error(errno);
   for (const char *at = candidates; *at; at += strlen(at) + 1) {
     struct stat st;
     if (fstatat(base, at, &st, 0)) {
@@ -116,7 +117,8 @@ static void close_cb(uv_handle_t *handle) { free(handle); }
 /* For the moment of a start, settings of the whole process are changed: one start at a time. */
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static int start(struct loop *loop, const struct spawn_request *q, const char *program, uv_process_t *handle) {
+static int start(struct loop *loop, const struct spawn_request *q, const char *program, uv_process_t *handle,
+                 bool *is_marked) {
   int count = q->fd_count ? q->fds[q->fd_count - 1].child + 1 : 0;
   uv_stdio_container_t *stdio = calloc((size_t)count + 1, sizeof *stdio);
   if (!stdio) return UV_ENOMEM;
@@ -138,9 +140,10 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   bool lowered = !getrlimit(RLIMIT_NOFILE, &raised) && !setrlimit(RLIMIT_NOFILE, &spawn_original_nofile);
 #ifdef RLIMIT_LOCKS
   struct rlimit locks, mark = tree_mark_limit(q->mark);
-  bool marked_tree = q->mark && !getrlimit(RLIMIT_LOCKS, &locks);
-  mark.rlim_max = locks.rlim_max; /* which we could not raise again */
-  marked_tree = marked_tree && !setrlimit(RLIMIT_LOCKS, &mark);
+  if (q->mark && !getrlimit(RLIMIT_LOCKS, &locks)) {
+    mark.rlim_max = locks.rlim_max; /* which we could not raise again */
+    *is_marked = !setrlimit(RLIMIT_LOCKS, &mark);
+  }
 #endif
   /* Real-time signals and SIGPIPE are not reset by uv_spawn; ignored ones would stay ignored. */
   struct sigaction pipe_action, standard = {.sa_handler = SIG_DFL};
@@ -149,7 +152,7 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   sigaction(SIGPIPE, &pipe_action, NULL);
   if (lowered) setrlimit(RLIMIT_NOFILE, &raised);
 #ifdef RLIMIT_LOCKS
-  if (marked_tree) setrlimit(RLIMIT_LOCKS, &locks);
+  if (*is_marked) setrlimit(RLIMIT_LOCKS, &locks);
 #endif
   unmark(&marked);
   pthread_mutex_unlock(&start_lock);
@@ -159,7 +162,8 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
 
 /* uv_spawn does not say at which step it failed: what can be told from the error. */
 static void find_stage(const struct spawn_request *q, int err, struct spawn_failure *failure) {
-  fail(failure, SPAWN_EXEC, err);
+  bool is_full = err == UV_EMFILE || err == UV_ENFILE || err == UV_EAGAIN || err == UV_ENOMEM;
+  fail(failure, is_full ? SPAWN_FORK : SPAWN_EXEC, err);
   if (err == UV_EPERM && (q->uid >= 0 || q->gid >= 0))
     failure->stage = q->gid >= 0 && (gid_t)q->gid != getegid() ? SPAWN_SETGID : SPAWN_SETUID;
   for (size_t i = 0; err == UV_EBADF && i < q->fd_count; i++) {
@@ -191,7 +195,8 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
     free(candidates);
     return fail(failure, SPAWN_PREPARE, UV_ENOMEM);
   }
-  err = start(loop, request, program, handle);
+  bool is_marked = false;
+  err = start(loop, request, program, handle, &is_marked);
   if (err) {
     uv_close((uv_handle_t *)handle, close_cb);
     find_stage(request, err, failure);
@@ -207,6 +212,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   child->pidfd = -1;
   child->handle = handle;
   child->reaped = false;
+  child->mark = is_marked ? request->mark : 0;
   child->own_group = request->session || request->group;
   *failure = (struct spawn_failure){0};
   return 0;

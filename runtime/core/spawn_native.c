@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fd.h"
+#include "pidfd.h"
 #include "spawn.h"
 #include "tree.h"
 #include "watch.h"
@@ -20,9 +21,6 @@
 /* Newer than the headers of today's distributions. */
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
-#endif
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
 #endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -42,6 +40,7 @@ struct child_plan {
   int *moved;  /* request->fd_count numbers: each parent descriptor, out of the way of the child's numbers */
   struct rlimit nofile, mark;
   /* written by the child */
+  bool is_marked;
   enum spawn_stage failed_stage;
   int error;          /* 0 while nothing has failed */
   int failed_index;   /* of the descriptor, limit or processor it is at; -1 */
@@ -225,7 +224,7 @@ IN_CHILD static int child_main(void *arg) {
   static const char empty_mask[KERNEL_MASK];
   reset_signals();
   /* Before all else: from here on it is found. Where a sandbox forbids it, it is found by its group and parents. */
-  if (q->mark) syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL);
+  if (q->mark) plan->is_marked = syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL) == 0;
   if (q->session || q->ctty >= 0) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
   if (q->cgroup) fail_if(plan, SPAWN_CGROUP, write_file(q->cgroup, "0"));
@@ -368,6 +367,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   child->pidfd = pidfd;
   child->handle = watch;
   child->reaped = false;
+  child->mark = plan.is_marked ? request->mark : 0;
   child->own_group = request->session || request->group || request->ctty >= 0;
   goto done;
 
@@ -382,10 +382,7 @@ done:
 
 int spawn_signal(struct spawn_child *child, int signo) {
   if (child->reaped || child->pidfd < 0) return UV_ESRCH;
-  int result = (int)syscall(SYS_pidfd_send_signal, child->pidfd, signo, NULL, 0);
-  /* Refused by a sandbox (or valgrind). The number is as good: nobody but we can reap it. */
-  if (result && errno == ENOSYS) result = kill(child->pid, signo);
-  return result ? uv_translate_sys_error(errno) : 0;
+  return pidfd_signal(child->pidfd, child->pid, signo); /* its number is as good: nobody but we can reap it */
 }
 
 int spawn_signal_group(struct spawn_child *child, int signo) {

@@ -5,10 +5,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "pidfd.h"
 #include "procfs.h"
 
 bool members_have(const struct members *members, const struct member *member) {
@@ -34,17 +34,20 @@ void members_free(struct members *members) {
   *members = (struct members){0};
 }
 
-#if defined(__linux__) && UINTPTR_MAX > UINT32_MAX
+#ifdef __linux__
 
-/* A mark, from its top: 1 bit OUTERMOST, 22 bits pid and 10 bits start of the runtime, 1 bit DETACHED, 29 bits of a
- * counter. (Linux has no pids above 2^22; nobody has a limit of 2^40 file locks.) */
+/* A mark, from its top: 1 bit OUTERMOST, 22 bits pid and 10 bits start of the runtime, 1 bit DETACHED, 6 bits at random
+ * for the runtime, 23 bits of a counter that begins at random. (Linux has no pids above 2^22; nobody has a limit of 2^40
+ * file locks.) In containers many have the same pid: what is at random tells these apart. */
 #define OUTERMOST (1ull << 62)
 #define DETACHED (1ull << 29)
-#define COUNTER (DETACHED - 1)
+#define RANDOM_AT 23
+#define COUNTER ((1ull << RANDOM_AT) - 1)
 #define PID_AT 40
 #define START_AT 30
 #define START_MASK 0x3ffull
-#define GIVER (((1ull << 62) - 1) & ~(DETACHED | COUNTER))
+#define GIVER (OUTERMOST - (1ull << START_AT)) /* pid and start */
+#define RUNTIME ((OUTERMOST - (1ull << RANDOM_AT)) & ~DETACHED) /* and what is at random */
 
 static bool is_mark(uint64_t value) { return value >> PID_AT && value < 1ull << 63; }
 static uint64_t giver_of(uint64_t mark) { return is_mark(mark) ? mark & GIVER : 0; }
@@ -55,7 +58,7 @@ static pid_t pid_of(uint64_t mark) { return (pid_t)((mark & ~OUTERMOST) >> PID_A
 
 static struct {
   pid_t pid;           /* of which process this is: a fork of us is another */
-  uint64_t runtime;    /* giver_of our marks; 0: we can give none */
+  uint64_t runtime;    /* RUNTIME of our marks; 0: we can give none */
   uint64_t outermost;  /* the mark that our children keep as their hard limit; 0: each its own */
 } ours;
 static pthread_mutex_t ours_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,6 +68,7 @@ static void prepare(void) {
   struct rlimit limit;
   struct procfs_stat stat;
   ours.runtime = ours.outermost = 0;
+  if (sizeof(limit.rlim_cur) < 8 || UINTPTR_MAX <= UINT32_MAX) return; /* the kernel's are 32 bits, too */
   if (getrlimit(RLIMIT_LOCKS, &limit) || procfs_stat(getpid(), &stat)) return;
   if (limit.rlim_max != RLIM_INFINITY) {
     if (!(limit.rlim_max & OUTERMOST) || !is_mark(limit.rlim_max)) return; /* somebody else's */
@@ -73,7 +77,10 @@ static void prepare(void) {
     ours.outermost = limit.rlim_max = limit.rlim_cur; /* from a libuv backend, which can set the soft one only */
     setrlimit(RLIMIT_LOCKS, &limit);
   }
-  ours.runtime = giver(getpid(), stat.started);
+  uint64_t noise = 0;
+  uv_random(NULL, NULL, &noise, sizeof noise, 0, NULL); /* without it: as it was before */
+  counter = noise & COUNTER;
+  ours.runtime = giver(getpid(), stat.started) | (noise >> 32 & 0x3f) << RANDOM_AT;
 }
 
 uint64_t tree_runtime(void) {
@@ -233,6 +240,13 @@ static void mark_members(struct tree_look *look, const struct tree *tree) {
   }
 }
 
+/* Reads its stat. False where the number has become another's since it was seen. */
+static bool is_still(struct seen *seen) {
+  struct seen now = {0};
+  read_stat(seen);
+  return read_marks(seen->pid, &now) ? now.soft == seen->soft && now.hard == seen->hard : !seen->runs;
+}
+
 int tree_members(struct loop *loop, const struct tree *tree, enum tree_search search, uint64_t not_before,
                  struct members *members) {
   if (!tree->mark) search = TREE_WALKED;
@@ -246,24 +260,21 @@ int tree_members(struct loop *loop, const struct tree *tree, enum tree_search se
   for (size_t i = 0; i < look->count && !err; i++) {
     struct seen *seen = &look->seen[i];
     if (!seen->is_member) continue;
-    if (!seen->has_stat) read_stat(seen);
+    if (!seen->has_stat && !is_still(seen)) continue;
     if (seen->runs) err = members_add(members, &(struct member){seen->pid, seen->started});
     else members->had_ended = true;
   }
   return err;
 }
 
-static int send_by(int pidfd, int signo) {
-  return syscall(SYS_pidfd_send_signal, pidfd, signo, NULL, 0) ? uv_translate_sys_error(errno) : 0;
-}
-
 int tree_signal_member(const struct member *member, int signo) {
-  int fd = (int)syscall(SYS_pidfd_open, member->pid, 0);
-  if (fd < 0) return uv_translate_sys_error(errno);
+  int fd = pidfd_open(member->pid);
+  if (fd < 0 && fd != PIDFD_NONE) return fd;
   struct procfs_stat stat;
   int err = procfs_stat(member->pid, &stat);
-  if (!err) err = stat.started == member->started && procfs_state_runs(stat.state) ? send_by(fd, signo) : UV_ESRCH;
-  close(fd);
+  if (!err && (stat.started != member->started || !procfs_state_runs(stat.state))) err = UV_ESRCH;
+  if (!err) err = pidfd_signal(fd, member->pid, signo);
+  if (fd >= 0) close(fd);
   return err;
 }
 
@@ -272,12 +283,15 @@ int tree_signal_member(const struct member *member, int signo) {
 #define EMPTY_LOOKS 3
 
 struct killing {
-  uint64_t givers[512]; /* the runtime, and those it has brought forth: their children have their marks */
+  uint64_t runtime;
+  uint64_t givers[512]; /* runtimes that it has brought forth: their children have their marks */
   size_t giver_count;
   size_t found;         /* in this round */
 };
 
 static bool is_given(const struct killing *killing, uint64_t mark) {
+  if (!is_mark(mark)) return false;
+  if ((mark & RUNTIME) == killing->runtime) return true;
   for (size_t i = 0; i < killing->giver_count; i++)
     if (giver_of(mark) == killing->givers[i]) return true;
   return false;
@@ -288,7 +302,7 @@ static bool is_to_die(const struct killing *killing, pid_t pid) {
   if (pid == getpid() || !read_marks(pid, &seen)) return false;
   for (int i = 0; i < 2; i++) {
     uint64_t mark = i ? seen.soft : seen.hard;
-    if (giver_of(mark) == killing->givers[0] && mark & DETACHED) return false;
+    if (is_mark(mark) && (mark & RUNTIME) == killing->runtime && mark & DETACHED) return false;
   }
   return is_given(killing, seen.soft) || is_given(killing, seen.hard);
 }
@@ -297,25 +311,25 @@ static int kill_one(void *context, pid_t pid) {
   struct killing *killing = context;
   struct procfs_stat stat;
   if (!is_to_die(killing, pid)) return 0;
-  int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* from here on it is nobody else */
-  if (fd < 0) {
+  int fd = pidfd_open(pid); /* from here on it is nobody else */
+  if (fd < 0 && fd != PIDFD_NONE) {
     killing->found++; /* it has just ended: who knows whom it has forked before */
     return 0;
   }
   if (is_to_die(killing, pid) && !procfs_stat(pid, &stat) && procfs_state_runs(stat.state) &&
-      send_by(fd, SIGKILL) != UV_EPERM) {
+      pidfd_signal(fd, pid, SIGKILL) != UV_EPERM) {
     killing->found++;
     bool has_room = killing->giver_count < sizeof killing->givers / sizeof *killing->givers;
     uint64_t one_more = giver(pid, stat.started);
     if (has_room && !is_given(killing, one_more)) killing->givers[killing->giver_count++] = one_more;
   }
-  close(fd);
+  if (fd >= 0) close(fd);
   return 0;
 }
 
 void tree_kill_all(uint64_t runtime, int seconds) {
   if (!runtime) return;
-  struct killing killing = {.givers = {runtime}, .giver_count = 1};
+  struct killing killing = {.runtime = runtime};
   uint64_t until = loop_now() + (uint64_t)seconds * 1000000000;
   struct timespec pause = {.tv_nsec = 1000000};
   /* Nobody, and nobody again: who was forked while we looked is found then. */

@@ -11,8 +11,8 @@
  * one, the soft one that of the innermost; whoever was marked by a runtime that is a member is a member. (Of three in
  * each other, the one in the middle loses a daemon of the innermost once that has ended.)
  *
- * Where no mark can be given (the hard limit is already used by somebody, a 32-bit kernel, rlimits.locks in a spec),
- * members are found by group and parents, so that a daemon whose parent has ended is missed.
+ * Where no mark can be given (the hard limit is already used by somebody, a 32-bit kernel, a sandbox that forbids it,
+ * rlimits.locks in a spec), members are found by group and parents, so that a daemon whose parent has ended is missed.
  *
  * Freezing the tree while it is looked through (SIGSTOP) would be seen by every parent in it; instead newcomers are
  * looked for until there is none.

@@ -174,15 +174,13 @@ static int keep_for_child(struct plan *plan, int fd) {
 
 static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int streams, int child, bool child_writes) {
   int pair[2];
+  struct reader *r = child_writes ? push_reader(L, rt) : NULL; /* may raise: before there is a pipe to lose */
+  struct writer *w = child_writes ? NULL : push_writer(L, rt);
   int err = fd_pipe(pair);
   if (err) return err;
-  int ours = child_writes ? pair[0] : pair[1];
   keep_for_child(plan, child_writes ? pair[1] : pair[0]);
-  if (child_writes) {
-    reader_open(push_reader(L, rt), &rt->loop, ours); /* raises only when out of memory; then `ours` is lost with us */
-  } else {
-    writer_open(push_writer(L, rt), &rt->loop, ours);
-  }
+  if (r) reader_open(r, &rt->loop, pair[0]);
+  else writer_open(w, &rt->loop, pair[1]);
   lua_rawseti(L, streams, child);
   return plan->close_fds[plan->close_count - 1];
 }

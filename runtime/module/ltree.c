@@ -8,6 +8,8 @@
 #include "runtime.h"
 #include "tree.h"
 
+#define MEMBERS_CLASS "corun.core.Members"
+
 /* A command line as it can be shown: its words with spaces between; the name in brackets where there is none. */
 static void push_command(lua_State *L, const struct procfs_stat *stat) {
   char text[4096];
@@ -34,23 +36,25 @@ static void push_member(lua_State *L, const struct procfs_stat *stat) {
 /* core.members(process) → {{pid, parent, state (a letter), command}, …} of who is of its tree and runs, but for itself */
 static int f_members(lua_State *L) {
   struct process *p = check_process(L, 1);
-  struct members found = {0};
-  int err = process_members(p, &found);
-  size_t count = found.count, kept = 0;
-  /* Lua's memory, since what follows may raise. */
-  struct procfs_stat *stats = lua_newuserdatauv(L, (count ? count : 1) * sizeof *stats, 0);
-  for (size_t i = 0; i < count; i++) {
-    struct procfs_stat *stat = &stats[kept];
-    if (!procfs_stat(found.list[i].pid, stat) && stat->started == found.list[i].started) kept++;
-  }
-  members_free(&found);
+  struct members *found = lua_newuserdatauv(L, sizeof *found, 0); /* what follows may raise */
+  *found = (struct members){0};
+  luaL_setmetatable(L, MEMBERS_CLASS);
+  int err = process_members(p, found);
   if (err && err != UV_ENOTSUP) return raise_error(L, "io", err, "/proc: %s", uv_strerror(err));
-  lua_createtable(L, (int)kept, 0);
-  for (size_t i = 0; i < kept; i++) {
-    push_member(L, &stats[i]);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  lua_createtable(L, (int)found->count, 0);
+  for (size_t i = 0; i < found->count; i++) {
+    struct procfs_stat stat;
+    if (procfs_stat(found->list[i].pid, &stat) || stat.started != found->list[i].started) continue;
+    push_member(L, &stat);
+    lua_rawseti(L, -2, luaL_len(L, -2) + 1);
   }
+  members_free(found);
   return 1;
+}
+
+static int f_members_gc(lua_State *L) {
+  members_free(lua_touserdata(L, 1));
+  return 0;
 }
 
 /* core.contain() → true, or nil, what is missing and the error's name */
@@ -77,4 +81,10 @@ static int f_kill_marked(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"members", f_members}, {"contain", f_contain}, {"kill_marked", f_kill_marked}, {NULL, NULL}};
 
-void tree_register(lua_State *L, struct runtime *rt) { set_functions(L, functions, rt); }
+static const luaL_Reg no_methods[] = {{NULL, NULL}};
+static const luaL_Reg meta[] = {{"__gc", f_members_gc}, {NULL, NULL}};
+
+void tree_register(lua_State *L, struct runtime *rt) {
+  make_class(L, MEMBERS_CLASS, no_methods, meta, rt);
+  set_functions(L, functions, rt);
+}
