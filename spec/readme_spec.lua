@@ -300,12 +300,13 @@ for _, host in ipairs(scripts.hosts) do
       local leaves = '(setsid "$0" >/dev/null 2>&1 &); echo out; exit 3'
       local result = run_example(host, "limited", { "sh", "-c", leaves, support.fixture "ready" })
       assert.same({ 3, "out\n" }, { result.code, result.stdout })
-      assert.matches("^limited: exit 3 after .- MB, %d processes\n" ..
+      assert.matches("^limited: exit 3 after .- MB, processes: %d\n" ..
         "limited: left behind, and stopped: %d+ %(.-ready%)\n$", result.stderr)
     end)
 
     it("keeps to the time limit and to the niceness", function()
-      local result = run_example(host, "limited", { "-t", "0.2", "-n", world.is_native and "1" or "0", "sleep", "1000" })
+      local niceness = world.is_native and "1" or "0"
+      local result = run_example(host, "limited", { "-t", "0.2", "-n", niceness, "sleep", "1000" })
       assert.same({ 124, "" }, { result.code, result.stdout })
       assert.matches("^limited: time limit, signal SIGTERM after [^\n]+\n$", result.stderr)
     end)

@@ -107,6 +107,15 @@ local function attach_terminal(self, reader)
   end
 end
 
+--- The default reader of a stream: a function that gets each line.
+local function hand_to_function(process, reader, fn)
+  if type(fn) ~= "function" then return false end
+  read_lines_with(process, reader, fn)
+  process._silent = process._silent or {}
+  table.insert(process._silent, reader)
+  return true
+end
+
 --- Gives a started process its streams: {[number] = Reader or Writer} of core.start.
 function M.attach(self, streams)
   local options = self._options
@@ -123,17 +132,11 @@ function M.attach(self, streams)
   self.fds = fds or {}
   self._readers = {}
   start_tees(self, options.tee)
-  local function hand_to_function(reader, fn)
-    if type(fn) ~= "function" then return false end
-    read_lines_with(self, reader, fn)
-    self._silent = self._silent or {}
-    table.insert(self._silent, reader)
-    return true
-  end
-  if hand_to_function(self.stdout, options.stdout) then self.stdout = nil end
-  if hand_to_function(self.stderr, options.stderr) then self.stderr = nil end
-  for number, value in pairs(options.fds or {}) do
-    if hand_to_function(self.fds[number], value) then self.fds[number] = nil end
+  if hand_to_function(self, self.stdout, options.stdout) then self.stdout = nil end
+  if hand_to_function(self, self.stderr, options.stderr) then self.stderr = nil end
+  if not fds then return end
+  for number, value in pairs(options.fds) do
+    if hand_to_function(self, fds[number], value) then fds[number] = nil end
   end
 end
 

@@ -183,6 +183,7 @@ function M.error_of(process, result)
     kind, fields.stream = "limit", process._limit_stream
     what = ("more than %d bytes of %s, %s"):format(options.limit or M.LIMIT, process._limit_stream, ending_of(result))
   end
+  if process._was_stopped then what = what .. " (it was stopped: it asked for a terminal that it did not have?)" end
   local left = result.survivors and "; not stopped: pid " .. table.concat(result.survivors, ", ") or ""
   return errors.new(kind, ("%s: %s after %.2f s%s"):format(result.command, what, result.duration, left), fields)
 end
@@ -210,6 +211,7 @@ end
 --- the others.
 local function stop_for(process, reason)
   if process._stopping or process._stopped_at and process._reason then return end
+  process._was_stopped = (reason == "timeout" or reason == "idle") and process._handle:state() == "T" or nil
   note_reason(process, reason)
   local pipeline = process._pipeline
   if pipeline and reason ~= "cancelled" then pipeline:_begin_stop(reason, process) end

@@ -9,8 +9,9 @@ local is_contained = false
 
 --- From now on nothing that this program has ever started outlives it, but for what is `detached`: however it ends, by
 --- SIGKILL, a crash or the OOM killer included, and whatever its descendants have done to get away (setsid, a daemon's
---- double fork). A guard process of its own waits for that end and kills them; at an ordinary end corun does that
---- itself. It costs a spawn nothing. A second call does nothing. Needs Linux. `corun --contain script.lua` calls it
+--- double fork). That goes for what os.execute and io.popen start from then on, too (but below another corun). A guard
+--- process of its own waits for that end and kills them; at an ordinary end corun does that itself. It costs a spawn
+--- nothing. A second call does nothing. Needs Linux. `corun --contain script.lua` calls it
 --- before the script. Does not yield.
 ---Raises kind "unsupported" where that cannot be had; the message names what is missing.
 function M.contain()
@@ -19,6 +20,9 @@ function M.contain()
   if not ok then error(errors.new("unsupported", "contain: this needs " .. missing, { code = code }), 0) end
   is_contained = true
 end
+
+--- Whether contain was called.
+function M.is_contained() return is_contained end
 
 local LAST_WAIT = 5 -- seconds for those in a system call that cannot be interrupted
 

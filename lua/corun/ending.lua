@@ -6,6 +6,7 @@ local errors = require "corun.error"
 local interrupt = require "corun.interrupt"
 local scopes = require "corun.scope"
 local stdio = require "corun.stdio"
+local stop = require "corun.stop"
 local time = require "corun.time"
 
 local M = {}
@@ -40,6 +41,10 @@ function errors.hooks.finish(how, scope, task)
   scopes.take_signals()
   if how == "exit" then root:cancel("exit") end
   scopes.enter(root)
+  if how == "exit" then
+    stop.lose(root._opener)
+    stop.lose(task)
+  end
   scopes.leave_all(task, scope)
   local first = #root._errors == 0 and 1 or 2 -- the first has ended the main chunk, which says so
   local unseen = M.finish_root()

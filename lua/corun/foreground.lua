@@ -1,13 +1,17 @@
 --- The terminal that corun was started on, lent to a child: what the core does is in runtime/core/terminal.h.
 
 local core = require "corun.core"
+local stdio = require "corun.stdio"
 
 local M = {}
 
 --- Whether a child with these checked options has our own standard input.
 local function inherits_stdin(options)
   local stdin = options.stdin
-  return stdin == "inherit" or stdin == 0 or stdin == io.stdin and io.type(stdin) == "file"
+  if type(stdin) == "userdata" then
+    return stdin == rawget(stdio, "stdin") or stdin == io.stdin and io.type(stdin) == "file"
+  end
+  return stdin == "inherit" or stdin == 0
 end
 
 --- Whether its stdin is a terminal of ours: then, without the terminal being lent, it must be in our group to read it.
@@ -20,7 +24,7 @@ end
 ---@param options table  checked
 ---@param plan table     of specs.plan
 function M.begin(options, plan)
-  if options.group == false or options.detached or not inherits_stdin(options) then return end
+  if options.group == false or plan.session or plan.pty or not inherits_stdin(options) then return end
   if not core.terminal_begin() then return end
   plan.foreground, plan.group = true, true
 end

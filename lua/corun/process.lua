@@ -4,6 +4,7 @@ local core = require "corun.core"
 local attaching = require "corun.attach"
 local cgroups = require "corun.cgroup"
 local collector = require "corun.collect"
+local containment = require "corun.contain"
 local errors = require "corun.error"
 local failures = require "corun.failure"
 local foreground = require "corun.foreground"
@@ -88,7 +89,10 @@ end
 -- gets empty: each start looks at the two that waited longest, so that they do not pile up in a long-lived scope.
 local lingering = { first = 1, last = 0 }
 
+local LINGERS_LONG = 5 -- seconds
+
 local function linger(process)
+  process._lingers_since = process._lingers_since or core.now()
   lingering.last = lingering.last + 1
   lingering[lingering.last] = process
   process._lingers = lingering.last
@@ -109,6 +113,14 @@ function Process:_let_go()
   self._handle:let_go()
 end
 
+--- Now and then without the zombies, which a pid 1 that does not reap leaves there for ever.
+local function is_left(process)
+  if not process._handle:has_group() then return false end
+  if core.now() - process._lingers_since < LINGERS_LONG then return true end
+  process._lingers_since = core.now()
+  return process._handle:is_alive()
+end
+
 local function let_go_of_lingering()
   local stop_at = math.min(lingering.first + 1, lingering.last)
   while lingering.first <= stop_at do
@@ -117,7 +129,7 @@ local function let_go_of_lingering()
     lingering.first = lingering.first + 1
     if process then
       process._lingers = nil
-      if process._handle:has_group() then linger(process) else process:_let_go() end
+      if is_left(process) then linger(process) else process:_let_go() end
     end
   end
 end
@@ -157,6 +169,12 @@ local function start(self, options, defaults, scope)
   if options.idle_timeout and not (options.stdout == "pipe" or options.stderr == "pipe"
       or type(options.stdout) == "function" or type(options.stderr) == "function" or plan.pty) then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
+  end
+  for _, limit in ipairs(containment.is_contained() and options.rlimits or {}) do
+    if limit[4] == "locks" then
+      failures.raise_for(options, "unsupported", "corun.contain needs this limit for itself",
+        { code = "ENOTSUP", option = "rlimits.locks" })
+    end
   end
   attaching.flush_shared(options, plan)
   attaching.open_tee(self, options)
@@ -366,8 +384,8 @@ function Process:kill()
   return self.status
 end
 
---- Stops the tree by its plan (with KILL 5 s after a plan that has none), a detached one, too, reaps it and closes its
---- streams. A second
+--- Stops the tree by its plan (with KILL 5 s after a plan that has none), reaps it and closes its streams; a detached
+--- process, too. A second
 --- call does nothing. Not interrupted by a cancellation. Yields.
 function Process:close()
   if not self._handle or self._closed or self._released then return end

@@ -31,6 +31,8 @@ local M = { check = checks.check, copy = checks.copy }
 ---@field gid (integer|string)?
 ---@field groups (integer|string)[]?  supplementary; default none where uid or gid is set
 ---@field nice integer?            added to ours
+--- `rlimits.locks` limits nothing since Linux 2.4; where it is set, a tree is found by its group and parents only (see
+--- runtime/core/tree.h), and a contained script may not set it.
 ---@field rlimits table<string, integer|"unlimited"|{ [1]: integer|"unlimited", [2]: integer|"unlimited" }>?
 ---@field cpu_affinity integer[]?  the processors it may run on, by number, as of taskset
 ---@field oom_score_adj integer?   -1000 (never chosen when memory runs out) to 1000 (first); less than ours is root's

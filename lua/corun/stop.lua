@@ -27,9 +27,11 @@ function M.signal_step(signal, wait)
   return { name = signals.name(signal):gsub("^SIG", ""), wait = wait, signal = signal }
 end
 
+local default_plan = { M.signal_step(core.signals.TERM, 5), M.signal_step(KILL, 0) }
+
 ---@param grace number?  seconds between TERM and KILL, default 5
 function M.default(grace)
-  return { M.signal_step(core.signals.TERM, grace or 5), M.signal_step(KILL, 0) }
+  return grace and { M.signal_step(core.signals.TERM, grace), default_plan[2] } or default_plan
 end
 
 local function has_kill(plan)
@@ -104,8 +106,7 @@ end
 function perform.CLOSE(process)
   local stdin = process.stdin
   if not stdin or stdin:is_closing() then return false end
-  process:close_stdin()
-  return nothing
+  return pcall(process.close_stdin, process) and nothing -- a terminal may have no key for it
 end
 
 function perform.WAIT() return nothing end
@@ -167,6 +168,23 @@ local function survivors_of(process)
   return #pids > 0 and pids or nil
 end
 
+local under_way = {} -- task → the process on which it runs a plan
+
+local function plan_over(process)
+  local ended = process._stopping
+  process._stops = process._stops - 1
+  if process._stops == 0 then process._stopping = nil end
+  ended:wake()
+  if process._stop_news then process._stop_news:wake() end -- who collects it
+end
+
+--- A task that will not go on (os.exit was called on top of it): nobody has to wait for its plan.
+function M.lose(task)
+  local process = under_way[task]
+  under_way[task] = nil
+  if process then plan_over(process) end
+end
+
 --- Runs the plan on the tree of a process until nothing of it is left. Each step that ran is noted in
 --- process._stopped. While another plan runs, that is waited for, unless this one is urgent. Yields; call it shielded.
 --- True if the tree is gone; else process.survivors has the pids of what is left.
@@ -176,13 +194,12 @@ end
 ---@return boolean
 function M.run(process, plan, is_urgent)
   while process._stopping and not is_urgent do process._stopping:wait() end
-  local ended = process._stopping or core.queue()
-  process._stopping, process._stops = ended, (process._stops or 0) + 1
+  process._stopping, process._stops = process._stopping or core.queue(), (process._stops or 0) + 1
+  local task = core.current()
+  under_way[task] = process
   local ok, gone = pcall(run_steps, process, plan)
-  process._stops = process._stops - 1
-  if process._stops == 0 then process._stopping = nil end
-  ended:wake()
-  if process._stop_news then process._stop_news:wake() end -- who collects it
+  under_way[task] = nil
+  plan_over(process)
   process._stopped_at = process._stopped_at or core.now()
   if not ok then error(gone, 0) end
   rawset(process, "survivors", not gone and survivors_of(process) or nil)

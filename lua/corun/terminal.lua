@@ -15,8 +15,8 @@ local stdio = require "corun.stdio"
 
 ---@class corun.Process
 ---@field terminal corun.Reader?  what comes from its terminal: stdout or stderr where these are "pty", else a Reader of
----its own (what is echoed, and what is written to /dev/tty); nil without a "pty". It ends when the process has ended:
----then the kernel hangs the terminal up, whoever else has it open
+---its own (what is echoed, and what is written to /dev/tty); nil without a "pty". It ends when the process has ended,
+---which hangs the terminal up, whoever else has it open
 local Process = processes.Process
 
 local function terminal_of(self, what)
@@ -116,7 +116,7 @@ local function type_until(self, key)
     if typed == nil then return false end
     if #typed > 0 then
       local ok, e = pcall(self.stdin.write, self.stdin, typed)
-      if not ok and errors.is_kind(e, "io") then return false end
+      if not ok and (errors.is_kind(e, "io") or errors.is_kind(e, "closed")) then return false end
       errors.reraise(ok, e)
     end
     if is_key then return true end
@@ -148,6 +148,7 @@ function Process:interact(options)
   local how = "end"
   scopes.scope(function(scope)
     interrupt.on_signal("WINCH", function() follow_size(self) end)
+    interrupt.on_signal("CONT", function() core.raw_mode("again") end)
     if terminal:is_open() then follow_size(self) end
     scope:go(function()
       if not type_until(self, key) then return end

@@ -95,6 +95,11 @@ static _Noreturn void guard(pid_t parent, int pidfd, int ready, uint64_t runtime
   if (chdir("/")) {} /* so that no file system is kept busy */
   snprintf(title, sizeof title, "guard of %d", (int)parent);
   take_title(title);
+  struct rlimit limit; /* whoever kills the marked does not mean us */
+  if (!getrlimit(RLIMIT_LOCKS, &limit)) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_LOCKS, &limit);
+  }
   leave_oom_killer();
   uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); /* which has no memory of its own */
   give_memory_back();
@@ -159,7 +164,9 @@ static int start(const char **missing) {
 
 int guard_start(const char **missing) {
   pthread_mutex_lock(&lock);
-  int err = guarded == getpid() ? 0 : start(missing);
+  bool is_first = guarded != getpid();
+  int err = is_first ? start(missing) : 0;
+  if (is_first && !err) tree_mark_ourselves();
   pthread_mutex_unlock(&lock);
   return err;
 }

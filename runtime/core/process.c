@@ -24,7 +24,8 @@ static void child_ended(struct spawn_child *child, const struct spawn_status *st
   fd_close(&p->terminal);
   procfs_memo_close(&p->memo);
   /* Ctrl-C was for it alone. That it has died of it means that the user wants an end: we do, too, as a shell does. */
-  if (terminal_process_ended(p) && status->signo == SIGINT && !p->was_interrupted) raise(SIGINT);
+  bool ends_us = status->signo == SIGINT || status->signo == SIGHUP; /* HUP: the terminal is gone */
+  if (terminal_process_ended(p) && ends_us && !p->was_interrupted) raise(status->signo);
   waitq_wake_all(&p->ended);
   if (p->on_end) p->on_end(p);
 }
@@ -69,7 +70,7 @@ int process_start(struct process *p, const struct spawn_request *request, struct
 void process_keep_terminal(struct process *p, int slave) { p->terminal = slave; }
 
 int process_signal(struct process *p, int signo) {
-  if (signo == SIGINT) p->was_interrupted = true;
+  if (signo == SIGINT || signo == SIGHUP) p->was_interrupted = true;
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
@@ -105,7 +106,7 @@ static int signal_cgroup(struct process *p, int signo) {
 }
 
 int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
-  if (signo == SIGINT) p->was_interrupted = true;
+  if (signo == SIGINT || signo == SIGHUP) p->was_interrupted = true;
   if (!p->child.pid) return UV_ESRCH;
   if (p->cgroup) return pass == TREE_NEWCOMERS ? UV_ESRCH : signal_cgroup(p, signo);
   if (!p->tree.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);

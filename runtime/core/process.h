@@ -24,7 +24,7 @@ struct process {
   struct waitq ended;
   struct tree tree;
   int terminal;                  /* its end of a terminal that it leads, kept open while it runs, or -1 */
-  bool was_interrupted;          /* we have sent it SIGINT */
+  bool was_interrupted;          /* we have sent it SIGINT or SIGHUP */
   /* public */
   bool detached;                 /* set before the start: is to outlive us */
   struct cgroup *cgroup;         /* set before the start, ours from then on; NULL: it has none of its own */

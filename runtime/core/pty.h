@@ -1,10 +1,10 @@
 /* Pseudo terminals: the pair, and what is asked of it through the master.
  *
  * A child gets the slave as its controlling terminal (spawn.h: ctty); the master is ours, read by a Reader and
- * written by a Writer, each with a descriptor of its own. The kernel hangs the session up when the last of these is
- * closed, and when the session's leader ends. That ends the terminal for us, too (reader_end_terminal,
- * writer_end_terminal): reading the master gives EIO only once nobody has the slave open any more, and writing to it no
- * error at all.
+ * written by a Writer, each with a descriptor of its own. The kernel hangs the terminal
+ * up when the last of these is closed. At the end of the session's leader it only sends SIGHUP to the foreground: we
+ * close both ends then (reader_end_terminal, writer_end_terminal), so that it is the end for whoever is left. Reading
+ * the master gives EIO once nobody has the slave open any more, which is an end, too.
  *
  * All calls return 0 (or what is said), or a negative libuv error. A master of which the other side is gone still
  * answers.

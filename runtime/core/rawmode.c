@@ -21,8 +21,27 @@ static struct {
 /* Those that end a program. INT, TERM and HUP are interrupt.c's, which ends us by them only in ways that lead here;
  * under a program that handles one of these itself, it is left to that. */
 static const int fatal[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGTRAP, SIGABRT, SIGBUS,    SIGFPE,
-                            SIGUSR1, SIGSEGV, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGVTALRM, SIGPROF, SIGSYS};
+                            SIGUSR1, SIGSEGV, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGVTALRM, SIGPROF, SIGSYS,
+                            SIGXFSZ,
+#ifdef SIGPWR
+                            SIGPWR,
+#endif
+#ifdef SIGSTKFLT
+                            SIGSTKFLT,
+#endif
+#ifdef __linux__
+                            SIGIO, /* elsewhere it is ignored by default */
+#endif
+};
 enum { FATAL = sizeof fatal / sizeof *fatal };
+
+#ifdef SIGRTMIN
+static int last_fatal(void) { return FATAL + SIGRTMAX - SIGRTMIN + 1; }
+static int fatal_at(int i) { return i < FATAL ? fatal[i] : SIGRTMIN + i - FATAL; }
+#else
+static int last_fatal(void) { return FATAL; }
+static int fatal_at(int i) { return fatal[i]; }
+#endif
 
 static void ended_by(int signo) {
   rawmode_end();
@@ -32,19 +51,19 @@ static void ended_by(int signo) {
 static void catch_fatal(void) {
   struct sigaction ours = {.sa_handler = ended_by, .sa_flags = (int)SA_RESETHAND | SA_ONSTACK};
   sigemptyset(&ours.sa_mask);
-  for (int i = 0; i < FATAL; i++) {
+  for (int i = 0; i < last_fatal(); i++) {
     struct sigaction now;
-    if (sigaction(fatal[i], NULL, &now) || (now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_DFL) continue;
-    sigaction(fatal[i], &ours, NULL);
+    if (sigaction(fatal_at(i), NULL, &now) || (now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_DFL) continue;
+    sigaction(fatal_at(i), &ours, NULL);
   }
 }
 
 static void release_fatal(void) {
   struct sigaction standard = {.sa_handler = SIG_DFL};
-  for (int i = 0; i < FATAL; i++) {
+  for (int i = 0; i < last_fatal(); i++) {
     struct sigaction now;
-    if (sigaction(fatal[i], NULL, &now) || (now.sa_flags & SA_SIGINFO) || now.sa_handler != ended_by) continue;
-    sigaction(fatal[i], &standard, NULL);
+    if (sigaction(fatal_at(i), NULL, &now) || (now.sa_flags & SA_SIGINFO) || now.sa_handler != ended_by) continue;
+    sigaction(fatal_at(i), &standard, NULL);
   }
 }
 
@@ -66,6 +85,15 @@ void rawmode_end(void) {
     fd_close(&raw.fd);
   }
   errno = saved_errno;
+}
+
+bool rawmode_is_on(void) { return raw.on; }
+
+void rawmode_again(void) {
+  if (!raw.on) return;
+  struct termios modes = raw.before;
+  cfmakeraw(&modes);
+  tcsetattr(raw.fd, TCSANOW, &modes);
 }
 
 static void register_at_exit(void) { atexit(rawmode_end); }

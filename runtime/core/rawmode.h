@@ -12,6 +12,11 @@
 /* UV_EBUSY where it is raw already, UV_ENOTTY where `fd` is no terminal, or another libuv error. */
 int rawmode_begin(int fd);
 
+bool rawmode_is_on(void);
+
+/* The terminal has lost its modes while it was on: our starter sets its own when we are stopped. */
+void rawmode_again(void);
+
 /* May be called from a signal handler, and where it was not begun. A fork of us leaves the terminal alone. */
 void rawmode_end(void);
 

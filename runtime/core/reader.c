@@ -58,14 +58,12 @@ void reader_end(struct reader *r) {
 }
 
 void reader_end_terminal(struct reader *r) {
-  ssize_t n = UV_EAGAIN;
   if (r->eof || r->fd < 0) return;
   r->is_last = true;
   for (int i = 0; i < LAST_READS && !r->eof; i++)
-    if ((n = reader_fill(r)) <= 0) break;
+    if (reader_fill(r) <= 0) break;
   r->is_last = false;
-  if (n == UV_EAGAIN) reader_end(r);
-  else waitq_wake_all(&r->readable);
+  reader_end(r);
 }
 
 static void watch_event(void *owner, int events) {

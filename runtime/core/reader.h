@@ -76,9 +76,8 @@ int reader_start(struct reader *r);
 /* To be said of the master of a pseudo terminal, after reader_open. */
 static inline void reader_set_pty(struct reader *r) { r->is_pty = true; }
 
-/* To be called when the leader of its session has ended. The kernel has hung the terminal up, so what is there is all:
- * that is read, though it be over high_water (the kernel keeps some 12 KiB), and the stream ends. Only where the leader
- * had given the terminal away before, and others go on writing to it, it does not. */
+/* To be called when the leader of its session has ended: that is the end of the terminal, whoever else writes to it. What
+ * is there is read, though it be over high_water (the kernel keeps some 12 KiB), and the stream ends. */
 void reader_end_terminal(struct reader *r);
 
 /* No more bytes: as if the stream had ended here. What was read stays. */

@@ -10,6 +10,7 @@
 
 #include "fd.h"
 #include "process.h"
+#include "rawmode.h"
 
 #ifdef CORUN_SPAWN_LIBUV
 enum { CAN_LEND = false }; /* uv_spawn makes no group, only a session, which would be without the terminal */
@@ -94,6 +95,8 @@ static void take(bool keep_modes) {
   no_longer_ignore(SIGTTOU, &loan.on_output);
   loan.lent = false;
   waitq_wake_all(&loan.returned);
+  /* Others of our group that have asked for it meanwhile were stopped. */
+  if (foreground == loan.own_group) kill(0, SIGCONT);
 }
 
 /* From a borrower that lives: it gets its modes again. */
@@ -176,7 +179,7 @@ static void poll_cb(struct timer *timer) {
 
 bool terminal_begin(struct loop *loop) {
   pid_t own_group = getpgrp();
-  if (!CAN_LEND || tcgetpgrp(0) != own_group) return false;
+  if (!CAN_LEND || tcgetpgrp(0) != own_group || rawmode_is_on()) return false;
   bool is_left = is_ours(loop) && !loan.borrower; /* a start that came to nothing */
   if (!is_left && atomic_flag_test_and_set(&loan.taken)) return false;
   if (is_left) fd_close(&loan.fd);
@@ -234,6 +237,8 @@ bool terminal_wait(struct loop *loop, struct waiter *waiter) {
   if (!waiter_queued(waiter)) waitq_add(&loan.returned, waiter);
   return true;
 }
+
+bool terminal_is_lent(void) { return loan.fd >= 0 && loan.lent && loan.owner == getpid(); }
 
 void terminal_restore(void) {
   if (loan.fd < 0 || !loan.lent || loan.owner != getpid()) return;

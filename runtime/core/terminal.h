@@ -26,7 +26,8 @@
 struct process;
 
 /* True where the terminal can be lent, and then it is the caller's to lend: descriptor 0 is our controlling terminal,
- * our group is its foreground group, and no other child has it. False with the libuv backend. */
+ * our group is its foreground group, no other child has it, and it is not in raw mode (rawmode.h). False with the libuv
+ * backend. */
 bool terminal_begin(struct loop *loop);
 
 /* The child has started, and has the terminal. */
@@ -44,6 +45,9 @@ void terminal_pause(struct loop *loop, bool on);
 
 /* True while a child of this loop has the terminal; `waiter` is woken when it is back. */
 bool terminal_wait(struct loop *loop, struct waiter *waiter);
+
+/* True while a child has the terminal. */
+bool terminal_is_lent(void);
 
 /* At once, for who ends the program. May be called in a signal handler. */
 void terminal_restore(void);

@@ -99,6 +99,12 @@ uint64_t tree_new_mark(bool detached) {
   return runtime | (detached ? DETACHED : 0) | (++counter & COUNTER) | (ours.outermost ? 0 : OUTERMOST);
 }
 
+void tree_mark_ourselves(void) {
+  uint64_t mark = tree_new_mark(false);
+  struct rlimit limit = {.rlim_cur = mark, .rlim_max = RLIM_INFINITY};
+  if (mark && !ours.outermost) setrlimit(RLIMIT_LOCKS, &limit);
+}
+
 struct rlimit tree_mark_limit(uint64_t mark) {
   return (struct rlimit){.rlim_cur = mark, .rlim_max = ours.outermost ? ours.outermost : mark};
 }
@@ -362,6 +368,7 @@ int tree_signal_member(const struct member *member, int signo) {
 }
 
 void tree_kill_all(uint64_t runtime, int seconds) { (void)runtime, (void)seconds; }
+void tree_mark_ourselves(void) {}
 uint64_t tree_runtime(void) { return 0; }
 uint64_t tree_recent(const struct loop *loop) {
   (void)loop;

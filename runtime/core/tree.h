@@ -77,6 +77,10 @@ int tree_signal_member(const struct member *member, int signo);
  * have passed. Takes no memory and no lock: the guard calls it in the copy of a process that may have threads. */
 void tree_kill_all(uint64_t runtime, int seconds);
 
+/* Marks this process itself, so that those are found, too, whom it starts without corun (system, popen). Not below
+ * another corun, which has to find us by the mark that it has given. */
+void tree_mark_ourselves(void);
+
 /* This process as a giver of marks; 0 where it cannot give any. */
 uint64_t tree_runtime(void);
 

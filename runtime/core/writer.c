@@ -41,10 +41,6 @@ static int last_byte(const struct iovec *parts, size_t size) {
 }
 
 static ssize_t write_some(struct writer *w, const struct iovec *parts, int count) {
-  if (w->has_ended) {
-    finish(w, UV_EPIPE);
-    return UV_EPIPE;
-  }
   ssize_t n;
   do n = writev(w->fd, parts, count);
   while (n < 0 && errno == EINTR);
@@ -100,8 +96,7 @@ void writer_open_terminal(struct writer *w, struct loop *loop, int fd) {
 }
 
 void writer_end_terminal(struct writer *w) {
-  w->has_ended = true;
-  if (w->fd >= 0 && buffer_size(&w->queue)) finish(w, UV_EPIPE);
+  if (w->fd >= 0) finish(w, UV_EPIPE);
 }
 
 int writer_type_eof(struct writer *w) {

@@ -34,7 +34,6 @@ struct writer {
   /* public */
   size_t high_water, low_water;
   bool is_terminal;      /* the master of a pseudo terminal, see writer_open_terminal */
-  bool has_ended;        /* writer_end_terminal was called */
   /* private */
   struct owned owned;
   struct loop *loop;
@@ -48,7 +47,8 @@ void writer_open(struct writer *w, struct loop *loop, int fd);
 /* The same for the master of a pseudo terminal: what is written is typed. */
 void writer_open_terminal(struct writer *w, struct loop *loop, int fd);
 
-/* To be called when the leader of its session has ended: nobody reads any more what is typed. */
+/* To be called when the leader of its session has ended: nobody reads any more what is typed. Once the Reader has let go
+ * of the master, too, the kernel hangs the terminal up for whoever is left. */
 void writer_end_terminal(struct writer *w);
 
 /* Types an end of file behind what is queued; the Writer stays open. UV_ENOTSUP: the terminal has no key for it. */

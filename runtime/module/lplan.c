@@ -206,6 +206,7 @@ static int move_reader(struct plan *plan, struct reader *r) {
 /* A Writer's descriptor does not block, and a child would not expect that: it gets a description of its own. */
 static int share_writer(struct plan *plan, struct writer *w) {
   if (w->fd < 0) return UV_EPIPE;
+  if (w->is_terminal) return UV_ENOTSUP; /* to open a master again is to open another terminal */
   if (w->is_file) return w->fd; /* it blocks, and a description of its own would begin at offset 0 */
   int fd = fd_reopen(w->fd, O_WRONLY);
   if (fd < 0) return w->fd;

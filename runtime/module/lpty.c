@@ -7,6 +7,7 @@
 #include "lstream.h"
 #include "pty.h"
 #include "rawmode.h"
+#include "terminal.h"
 
 #define CLASS "corun.core.Terminal"
 
@@ -127,13 +128,17 @@ static int f_hang_up(lua_State *L) {
 
 /* --- our own terminal --- */
 
-/* core.raw_mode(boolean): of the terminal on descriptor 0. Its end raises nothing. */
+/* core.raw_mode(boolean): of the terminal on descriptor 0. Its end raises nothing. core.raw_mode("again"): after a stop. */
 static int f_raw_mode(lua_State *L) {
+  if (lua_type(L, 1) == LUA_TSTRING) {
+    rawmode_again();
+    return 0;
+  }
   if (!lua_toboolean(L, 1)) {
     rawmode_end();
     return 0;
   }
-  int err = rawmode_begin(0);
+  int err = terminal_is_lent() ? UV_EBUSY : rawmode_begin(0);
   if (err == UV_EBUSY) return raise_error(L, "busy", 0, "interact: the terminal is handed to another process already");
   if (err) return raise_error(L, "unsupported", err, "interact: our stdin is no terminal: %s", uv_strerror(err));
   return 0;

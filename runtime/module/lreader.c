@@ -313,10 +313,11 @@ static int f_is_closed(lua_State *L) {
   return 1;
 }
 
-/* reader:_can_detach() → true while its descriptor could still be handed to a child: nothing was read ahead. */
+/* reader:_can_detach() → true while its descriptor could still be handed to a child: nothing was read ahead, and its end
+ * is one for others, too (of a pty it is EIO). */
 static int f_can_detach(lua_State *L) {
   struct reader *r = check_reader(L, 1);
-  lua_pushboolean(L, r->fd >= 0 && !buffer_size(&r->buffer) && !r->copy && r->overflow == READER_WAIT);
+  lua_pushboolean(L, r->fd >= 0 && !r->is_pty && !buffer_size(&r->buffer) && !r->copy && r->overflow == READER_WAIT);
   return 1;
 }
 

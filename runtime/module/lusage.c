@@ -109,7 +109,16 @@ static int f_open_files(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"usage", f_usage}, {"open_files", f_open_files}, {NULL, NULL}};
+/* process:state() → the letter of /proc/PID/stat while it runs, or nil */
+static int f_state(lua_State *L) {
+  struct process *p = check_process(L, 1);
+  struct procfs_stat stat;
+  if (!process_is_running(p) || procfs_stat(p->child.pid, &stat)) return 0;
+  lua_pushlstring(L, &stat.state, 1);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"usage", f_usage}, {"state", f_state}, {"open_files", f_open_files}, {NULL, NULL}};
 
 void usage_register(lua_State *L, struct runtime *rt) {
   luaL_newmetatable(L, FILES_CLASS);

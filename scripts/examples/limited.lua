@@ -63,7 +63,7 @@ end
 process:terminate()
 
 local used = process:usage() or {} -- not every system knows
-io.stderr:write(("limited: %s after %.2f s; %.2f s of CPU, %.1f MB, %d processes\n"):format(
+io.stderr:write(("limited: %s after %.2f s; %.2f s of CPU, %.1f MB, processes: %d\n"):format(
   (is_late and "time limit, " or "") .. tostring(status), process.duration,
   (used.user_time or 0) + (used.system_time or 0), (used.max_rss or 0) / MEGABYTE, most_processes()))
 if #left > 0 then io.stderr:write("limited: left behind, and stopped: ", table.concat(left, ", "), "\n") end
