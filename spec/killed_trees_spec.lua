@@ -89,7 +89,7 @@ local function stand_in_script(tree, random, rest, how, its_grace)
   local host = scripts.hosts[random(#scripts.hosts)]
   if how == "--contain" and host.is_stock then how = "contains" end
   local script = host:spawn(head .. rest, {
-    how or "", its_grace or GRACE, sprouts.program, tree.seed, tree.names, env = { CORUN_SPROUT = tree.seed },
+    how or "", its_grace or GRACE, sprouts.program, tree.seed, tree.names, env = { CORUN_SPROUT = tree.mark },
     before = how == "--contain" and { how } or nil, stderr = function(line) tree.said[#tree.said + 1] = line end,
   })
   assert.equal("stands", script.stdout:read_line())

@@ -11,7 +11,7 @@ M.program = support.fixture "sprout"
 ---@class Sprout
 ---@field seed integer
 ---@field names string  the file to which its members write their pids
----@field entry string  in the environment of those that have kept it
+---@field mark string   CORUN_SPROUT in the environment of those that have kept it: ours, not of another run beside us
 ---@field said string[]  for failures
 local Sprout = {}
 Sprout.__index = Sprout
@@ -19,12 +19,12 @@ Sprout.__index = Sprout
 --- A tree that is still to be started, in a directory of its own.
 function M.new(seed)
   local names = support.directory() .. "/pids"
-  return setmetatable({ seed = seed, names = names, entry = "CORUN_SPROUT=" .. seed, said = {} }, Sprout)
+  return setmetatable({ seed = seed, names = names, mark = support.pid .. "-" .. seed, said = {} }, Sprout)
 end
 
 --- The spec of its command, with these options.
 function Sprout:spec(options)
-  local spec = { M.program, self.seed, self.names, env = { CORUN_SPROUT = self.seed } }
+  local spec = { M.program, self.seed, self.names, env = { CORUN_SPROUT = self.mark } }
   for name, value in pairs(options) do spec[name] = value end
   return spec
 end
@@ -38,7 +38,7 @@ end
 
 --- Those that live, with their commands.
 function Sprout:survivors()
-  local found, seen = support.marked(self.entry), {}
+  local found, seen = support.marked("CORUN_SPROUT=" .. self.mark), {}
   for _, each in ipairs(found) do seen[tonumber(each:match("%d+"))] = true end
   for _, pid in ipairs(self:members()) do
     if not seen[pid] and not support.is_gone(pid) then found[#found + 1] = pid .. " (without environment)" end
