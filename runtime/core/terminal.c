@@ -195,7 +195,8 @@ bool terminal_begin(struct loop *loop) {
   loan.own_group = own_group;
   loan.group = -1;
   loan.borrower = NULL;
-  loan.has_theirs = loan.lent = loan.paused = false;
+  loan.has_theirs = loan.paused = false;
+  loan.lent = false;
   loan.stopped_by = 0;
   loan.timer = (struct timer){.fire = poll_cb};
   waitq_init(&loan.returned);
