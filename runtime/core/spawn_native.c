@@ -40,7 +40,7 @@ struct child_plan {
   int *moved;  /* request->fd_count numbers: each parent descriptor, out of the way of the child's numbers */
   struct rlimit nofile, mark;
   /* written by the child */
-  bool is_marked;
+  bool is_refused;    /* the mark */
   enum spawn_stage failed_stage;
   int error;          /* 0 while nothing has failed */
   int failed_index;   /* of the descriptor, limit or processor it is at; -1 */
@@ -224,7 +224,7 @@ IN_CHILD static int child_main(void *arg) {
   static const char empty_mask[KERNEL_MASK];
   reset_signals();
   /* Before all else: from here on it is found. Where a sandbox forbids it, it is found by its group and parents. */
-  if (q->mark) plan->is_marked = syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL) == 0;
+  if (q->mark) plan->is_refused = syscall(SYS_prlimit64, 0, RLIMIT_LOCKS, &plan->mark, NULL) != 0;
   if (q->session || q->ctty >= 0) fail_if(plan, SPAWN_SESSION, syscall(SYS_setsid));
   else if (q->group) fail_if(plan, SPAWN_GROUP, syscall(SYS_setpgid, 0, 0));
   if (q->cgroup) fail_if(plan, SPAWN_CGROUP, write_file(q->cgroup, "0"));
@@ -367,7 +367,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   child->pidfd = pidfd;
   child->handle = watch;
   child->reaped = false;
-  child->mark = plan.is_marked ? request->mark : 0;
+  child->mark = plan.is_refused ? 0 : request->mark;
   child->own_group = request->session || request->group || request->ctty >= 0;
   goto done;
 
