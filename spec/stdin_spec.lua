@@ -232,6 +232,21 @@ describe("A Reader as stdin", function()
     raised.has(tostring(e), "closed")
   end)
 
+  it("that a task, or another child, is reading is busy, and loses nothing", function()
+    for _, ahead in ipairs { false, true } do
+      local source <close> = corun.spawn { "sh", "-c", "echo early; read -r word; echo $word" }
+      if ahead then source.stdout:peek(1) end
+      local reading = corun.go(function()
+        if ahead then return corun.run({ "cat", stdin = source.stdout }).stdout end -- copied to it, as it was read ahead
+        return source.stdout:read()
+      end)
+      corun.sleep(0)
+      raised.error("busy", function() corun.run { "cat", stdin = source.stdout } end)
+      source:write("late\n")
+      assert.equal("early\nlate\n", reading:await(10))
+    end
+  end)
+
   it("stays ours if the start fails", function()
     local source <close> = corun.spawn { "cat" }
     raised.error("spawn", function() corun.spawn { "/no/such/program", stdin = source.stdout } end)

@@ -112,7 +112,8 @@ function M.raise(options, plan, stage, code, message, script, number)
     path = stage == "chdir" and plan.cwd or plan.file
   end
   local kind = code == "ENOTSUP" and "unsupported" or "spawn"
-  if stage ~= "exec" then text = ("%s: %s %s"):format(text, code, message) end
+  if kind == "unsupported" then text = text .. ": not possible"
+  elseif stage ~= "exec" then text = ("%s: %s %s"):format(text, code, message) end
   if kind == "unsupported" and core.backend == "libuv" then text = "not possible with the libuv spawn backend" end
   M.raise_for(options, kind, text, { code = code, stage = stage, path = path, option = option })
 end

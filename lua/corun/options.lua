@@ -282,6 +282,7 @@ local function stdio(value, name, words)
   end
   if name == "stdin" and is_class(value, core.Reader) then
     if value:_is_closed() then argument("option 'stdin': the Reader is closed") end
+    value:_check_free() -- kind "busy": another task, or another child, is reading it
     return value
   end
   if name ~= "stdin" and is_class(value, core.Writer) then return value end
@@ -376,7 +377,7 @@ local checkers = {
 local function read_argv(spec, who)
   local argv = {}
   local count = #spec
-  for i = 1, count do argv[i] = shell.word_of(spec[i], ("%s: argument %d"):format(who, i)) end
+  for i = 1, count do argv[i] = shell.word_of(spec[i], ("%s%s: argument %d"):format(inside, who, i)) end
   if count == 0 then argument("%s: the command has no program", who) end
   if argv[1] == "" then argument("%s: the program's name is empty", who) end
   return argv

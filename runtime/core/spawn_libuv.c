@@ -160,10 +160,14 @@ static int start(struct loop *loop, const struct spawn_request *q, const char *p
   return err;
 }
 
+/* The system has no room; it is not about the program. */
+static bool is_full(int err) {
+  return err == UV_EMFILE || err == UV_ENFILE || err == UV_EAGAIN || err == UV_ENOMEM;
+}
+
 /* uv_spawn does not say at which step it failed: what can be told from the error. */
 static void find_stage(const struct spawn_request *q, int err, struct spawn_failure *failure) {
-  bool is_full = err == UV_EMFILE || err == UV_ENFILE || err == UV_EAGAIN || err == UV_ENOMEM;
-  fail(failure, is_full ? SPAWN_FORK : SPAWN_EXEC, err);
+  fail(failure, is_full(err) ? SPAWN_FORK : SPAWN_EXEC, err);
   if (err == UV_EPERM && (q->uid >= 0 || q->gid >= 0))
     failure->stage = q->gid >= 0 && (gid_t)q->gid != getegid() ? SPAWN_SETGID : SPAWN_SETUID;
   for (size_t i = 0; err == UV_EBADF && i < q->fd_count; i++) {
@@ -188,7 +192,7 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
   err = find_program(request, candidates, &program);
   if (err) {
     free(candidates);
-    return fail(failure, SPAWN_EXEC, err);
+    return fail(failure, is_full(err) ? SPAWN_PREPARE : SPAWN_EXEC, err);
   }
   uv_process_t *handle = calloc(1, sizeof *handle);
   if (!handle) {
