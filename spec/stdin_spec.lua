@@ -237,7 +237,7 @@ describe("A Reader as stdin", function()
       local source <close> = corun.spawn { "sh", "-c", "echo early; read -r word; echo $word" }
       if ahead then source.stdout:peek(1) end
       local reading = corun.go(function()
-        if ahead then return corun.run({ "cat", stdin = source.stdout }).stdout end -- copied to it, as it was read ahead
+        if ahead then return corun.run({ "cat", stdin = source.stdout }).stdout end -- copied, as it was read ahead
         return source.stdout:read()
       end)
       corun.sleep(0)
