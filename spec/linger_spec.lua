@@ -118,7 +118,7 @@ describe("A stop plan without KILL", function()
   end)
 end)
 
-describe("The waits of 5 seconds", function()
+describe("The waits of 5 seconds #once", function()
   it("are what they are by default #slow", function()
     local took = {}
     local function measure(name, fn)
