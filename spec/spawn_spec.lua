@@ -224,7 +224,7 @@ describe("A start without free descriptors", function()
   end)
 end)
 
-describe("20,000 failed starts #once", function()
+describe("20,000 failed starts", function()
   local function stay_flat(fail)
     local function fail_often(times)
       for i = 1, times do
