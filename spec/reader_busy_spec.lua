@@ -180,7 +180,7 @@ local finalizers = [==[
   print("good")
 ]==]
 
-describe("A Reader while its results are made", function()
+describe("A Reader while its results are made #once", function()
   for _, name in ipairs { "lines", "lines with options", "records", "read_until", "read_exactly", "grep", "grep, plain",
     "expect", "json", "csv" } do
     it("may be closed by a finalizer, from " .. name, function()
