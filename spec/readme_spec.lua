@@ -298,7 +298,7 @@ for _, host in ipairs(scripts.hosts) do
   describe("example limited in " .. host.name, function()
     it("ends as its command, and stops what that has left behind", function()
       local output = support.directory() .. "/output"
-      local leaves = '(setsid "$0" >"$1" 2>&1 &); until grep -q ready "$1"; do sleep 0.01; done; echo out; exit 3'
+      local leaves = '(setsid "$0" >"$1" 2>&1 &); until grep -qs ready "$1"; do sleep 0.01; done; echo out; exit 3'
       local result = run_example(host, "limited", { "sh", "-c", leaves, support.fixture "ready", output })
       assert.same({ 3, "out\n" }, { result.code, result.stdout })
       assert.matches("^limited: exit 3 after .- MB, processes: %d+\n" ..
