@@ -32,12 +32,7 @@ local function boolean(value, name)
   return value
 end
 
-local function seconds(value, name)
-  if type(value) ~= "number" or value ~= value or value < 0 then
-    argument("option '%s': seconds expected, 0 or more, got %s", name, show(value))
-  end
-  return value
-end
+local function seconds(value, name) return errors.check_seconds(value, ("%soption '%s'"):format(inside, name)) end
 
 local function text(value, name)
   if type(value) ~= "string" then argument("option '%s': a string expected, got %s", name, show(value)) end
@@ -172,13 +167,6 @@ local function environment(value, name)
   return value
 end
 
-local function step_wait(value, what)
-  if type(value) ~= "number" or value ~= value or value < 0 then
-    argument("%s: seconds expected, 0 or more, got %s", what, show(value))
-  end
-  return value
-end
-
 --- The steps of a stop plan that are no signals: given what the step is and its second element, the fields of the
 --- checked step. `last`: where the seconds are; `wait`: how many, if they are left out.
 local steps = {
@@ -196,7 +184,7 @@ local steps = {
       argument("%s: {\"RUN\", {program, arguments…}, seconds} expected, got %s", what, show(command))
     end
     local copy = M.copy(command)
-    within(what, M.check, M.copy(command), "RUN")
+    within(what, M.check, copy, "RUN")
     return { command = copy }
   end },
 }
@@ -209,7 +197,7 @@ local function stop_step(value, what)
     if math.type(key) ~= "integer" or key < 1 or key > last then argument("%s: unknown field %s", what, show(key)) end
   end
   local wait = value[last]
-  if wait ~= nil then step_wait(wait, what) end
+  if wait ~= nil then errors.check_seconds(wait, inside .. what) end
   if not kind then return stop.signal_step(signals.number(value[1], what), wait or 0) end
   local step = kind.check(what, value[2])
   step.name, step.wait = value[1], wait or kind.wait

@@ -162,6 +162,16 @@ local function make_cgroup(self, options, plan)
   plan.cgroup = cgroup
 end
 
+--- What marks a tree is not the script's while that contains it.
+local function refuse_locks(options)
+  for _, limit in ipairs(options.rlimits) do
+    if limit[4] == "locks" then
+      failures.raise_for(options, "unsupported", "corun.contain needs this limit for itself",
+        { code = "ENOTSUP", option = "rlimits.locks" })
+    end
+  end
+end
+
 --- Starts `self` with checked options; the defaults are for its streams.
 local function start(self, options, defaults, scope)
   local plan = specs.plan(options, defaults)
@@ -170,12 +180,7 @@ local function start(self, options, defaults, scope)
       or type(options.stdout) == "function" or type(options.stderr) == "function" or plan.pty) then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
-  for _, limit in ipairs(containment.is_contained() and options.rlimits or {}) do
-    if limit[4] == "locks" then
-      failures.raise_for(options, "unsupported", "corun.contain needs this limit for itself",
-        { code = "ENOTSUP", option = "rlimits.locks" })
-    end
-  end
+  if options.rlimits and containment.is_contained() then refuse_locks(options) end
   attaching.flush_shared(options, plan)
   attaching.open_tee(self, options)
   self.argv = options.argv

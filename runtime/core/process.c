@@ -74,8 +74,8 @@ int process_signal(struct process *p, int signo) {
   return process_is_running(p) ? spawn_signal(&p->child, signo) : UV_ESRCH;
 }
 
-/* To those of the found that are not in `signalled`, and then are. `in_group`: the group has got it. *result: 0 once somebody was reached, else why
- * not. */
+/* To those of the found that are not in `signalled`, and then are. `in_group`: the group has got it. *result: 0 once
+ * somebody was reached, else why not. */
 static int signal_found(struct process *p, int signo, const struct members *found, struct members *signalled,
                         bool in_group, int *result) {
   for (size_t i = 0; i < found->count; i++) {
@@ -121,7 +121,7 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   if (pass != TREE_NEWCOMERS) result = spawn_signal_group(&p->child, signo);
   while (!err) {
     size_t before = signalled->count;
-    bool in_group = !before && pass != TREE_NEWCOMERS;
+    bool in_group = !before && pass != TREE_NEWCOMERS; /* who comes to the group later has not got it */
     err = signal_found(p, signo, &found, signalled, in_group, &result);
     if (err || pass != TREE_ALL || signalled->count == before) break;
     found.count = 0;
