@@ -5,7 +5,9 @@
 ---              with 77 where it has no such workload
 ---   startup    argv of its empty program, which the limit starts and times; nil: none
 ---   version    what it says about itself
----   peer       whether corun wants to be ahead of it
+---   is_peer    whether corun wants to be ahead of it
+---   is_limit   it is the limit's program, and is not told LIMIT
+---   only_variants  it runs what a workload names for it, and nothing else
 ---
 --- Where the peers' programs are found is said in the environment (peers/setup prints it): GO, NODE, BUN, DENO, PYTHON,
 --- LUV_CPATH (where lua5.4 finds luv), LUAJIT, LUAJIT_LUV_CPATH, XARGS, PARALLEL, MAKE, NINJA. A peer that is not there
@@ -55,7 +57,10 @@ function M.own(here, directory, program)
   local limit, with_lua = build_limit(here, directory)
   local cc = setting("CC") or "cc"
   local list = {
-    { name = "limit", argv = { limit }, startup = { limit, "nothing" }, version = first_line { cc, "--version" } },
+    {
+      name = "limit", argv = { limit }, is_limit = true, startup = { limit, "nothing" },
+      version = first_line { cc, "--version" },
+    },
     {
       name = "corun", argv = { program, here .. "/corun.lua" }, startup = { program, "-e", "" },
       version = first_line { program, "--version" },
@@ -99,12 +104,12 @@ local function script(here, name, variable, file, startup, before)
   return { name = name, argv = argv, startup = startup, version = first_line { interpreter, "--version" } }
 end
 
---- A command that is timed from outside.
+--- A command that runs commands.
 local function command(here, name, variable)
   local program = setting(variable)
   if not program then return nil end
   return {
-    name = name, argv = { "sh", ("%s/peers/%s.sh"):format(here, name) }, version = first_line { program, "--version" },
+    name = name, argv = { "sh", here .. "/peers/commands.sh", name }, version = first_line { program, "--version" },
   }
 end
 
@@ -115,11 +120,11 @@ function M.all(here, directory, program)
   local luajit = setting("LUAJIT")
   local function add(contender, is_reference)
     if not contender then return end
-    contender.peer = not is_reference
+    contender.is_peer = not is_reference
     list[#list + 1] = contender
   end
-  add(with_lua and { name = "lua in C", argv = { with_lua } }, true)
-  add { name = "system", argv = { limit } } -- its variants run commands of the system
+  add(with_lua and { name = "lua in C", argv = { with_lua }, is_limit = true, only_variants = true }, true)
+  add { name = "system", argv = { limit }, is_limit = true, only_variants = true } -- commands, timed by the limit
   add(lua and {
     name = "lua5.4", argv = { lua, here .. "/peers/stock.lua" }, startup = { lua, "-e", "" },
     version = first_line { lua, "-v" },

@@ -1,6 +1,7 @@
 --- Runs the contenders of a workload in turn and says what came out.
 
 local corun = require "corun"
+local sources = require "sources"
 
 local M = {}
 
@@ -12,7 +13,7 @@ local function argv_of(entry, workload, context)
     add(context.limit, "startup", entry.size, table.unpack(entry.contender.startup))
   else
     add(table.unpack(entry.contender.argv))
-    if entry.contender.argv[1] ~= context.limit and entry.contender.name ~= "lua in C" then add(context.limit) end
+    if not entry.contender.is_limit then add(context.limit) end
     add(entry.variant, entry.size)
   end
   return argv
@@ -21,19 +22,23 @@ end
 local function environment(entry, workload, context)
   local env = { PRODUCER_CORE = workload.placement == "on two cores" and 1 or false }
   for name, value in pairs(entry.contender.env or {}) do env[name] = value end
-  if workload.name == "compile" then env.COMPILE_DIR = context.compile_directory(entry.size) end
+  if workload.name == "compile" then
+    sources.remove_objects(context.compile_directory, entry.size)
+    env.COMPILE_DIR = context.compile_directory
+  end
   return env
 end
 
 local function last_line(text) return text:match("([^\n]*)\n*$") end
 
---- What a run has printed, or nil and why it is none. A command that can only be timed from outside says "-".
+--- What a run has printed, or nil and why it is none. "-" is what a program cannot know of itself: then we take the
+--- time, and nobody knows its CPU time, since what we see counts its children, too.
 local function read_output(result)
   if not result.ok then return nil, ("%s: %s"):format(result.status, last_line(result.stderr)) end
   local seconds, cpu, third, check = result.stdout:match("^(%S+) (%S+) (%S+) (%S+)\n$")
   local run = {
     seconds = tonumber(seconds) or result.duration, cpu = tonumber(cpu), check = check,
-    third = tonumber(third) or result.usage.max_rss // 1024,
+    third = tonumber(third),
   }
   if not check or seconds ~= "-" and not tonumber(seconds) then
     return nil, ("unexpected output '%s'"):format(last_line(result.stdout))
@@ -41,13 +46,12 @@ local function read_output(result)
   return run
 end
 
---- Runs a contender once. Returns its numbers; false where it has no such workload; nil and the reason where it fails.
+--- Runs a contender once: its numbers; false where it has no such workload; nil and the reason where it fails.
 --- Nothing of it is left when this returns.
 local function run_once(entry, workload, context)
   local spec = argv_of(entry, workload, context)
   spec.cwd, spec.check, spec.env = "/", false, environment(entry, workload, context)
   spec.timeout, spec.grace = workload.timeout or 180, 2
-  spec.rlimits = context.rlimits
   local result, e = corun.scope(function() return corun.try(corun.run, spec) end)
   if not result then return nil, (tostring(e):match("[^\n]*")) end
   if result.reason == "timeout" then return nil, ("took more than %d s"):format(spec.timeout) end
@@ -65,24 +69,27 @@ local function median(runs, rounds, fn)
   return #values % 2 == 1 and values[middle + 1] or (values[middle] + values[middle + 1]) / 2
 end
 
+--- What a contender runs of a workload; an empty list where it takes no part.
+local function variants_of(contender, workload)
+  local has_program = workload.name == "startup" and contender.startup or workload.name ~= "startup" and contender.argv
+  if not has_program then return {} end
+  local variants = workload.variants and workload.variants[contender.name]
+  return variants or contender.only_variants and {} or { workload.name }
+end
+
 --- Those who take part, one for each variant.
 local function entries_of(workload, contenders, context)
   local entries = {}
   for _, contender in ipairs(contenders) do
     local name = contender.name
-    local only_variants = name == "lua in C" or name == "system"
-    local variants = workload.variants and workload.variants[name] or (not only_variants and { workload.name } or {})
-    local takes_part = contender.argv or workload.name == "startup"
-    if workload.name == "startup" and not contender.startup then takes_part = false end
-    for i, variant in ipairs(takes_part and variants or {}) do
-      local is_reference = workload.references and workload.references[name]
-      if not context.quick or i == 1 then
-        entries[#entries + 1] = {
-          contender = contender, name = name, variant = variant, is_first = i == 1,
-          is_peer = contender.peer and not is_reference or false, runs = {}, size = context.size_of(workload),
-          label = variant == workload.name and name or ("%s (%s)"):format(name, variant),
-        }
-      end
+    local is_reference = workload.references and workload.references[name]
+    for i, variant in ipairs(variants_of(contender, workload)) do
+      if context.quick and i > 1 then break end
+      entries[#entries + 1] = {
+        contender = contender, name = name, variant = variant, is_first = i == 1,
+        is_peer = contender.is_peer and not is_reference or false, runs = {}, size = context.size_of(workload),
+        label = variant == workload.name and name or ("%s (%s)"):format(name, variant),
+      }
     end
   end
   return entries
@@ -115,6 +122,7 @@ local function ratios(entry, other, rounds)
 end
 
 local function summarize(entry, limit, rounds, is_bytes)
+  if entry.failed then return end
   entry.seconds = median(entry.runs, rounds, function(run) return run.seconds end)
   entry.cpu = median(entry.runs, rounds, function(run) return run.cpu end)
   entry.cpu_us = entry.cpu and entry.cpu / entry.size * 1e6
@@ -145,6 +153,7 @@ end
 ---   kib or bytes, runs by round, failed), limit, corun (entries), best_peer (an entry, or nil), lead (of corun to it)
 function M.workload(workload, contenders, context)
   local rounds = math.min(context.rounds, workload.rounds or context.rounds)
+  if workload.name == "compile" then sources.write(context.compile_directory, context.size_of(workload)) end
   local entries = entries_of(workload, contenders, context)
   for round = 1, rounds do
     for _, entry in ipairs(entries) do
@@ -157,7 +166,8 @@ function M.workload(workload, contenders, context)
   end
   check_agreement(entries, rounds)
 
-  local result = { workload = workload, size = context.size_of(workload), rounds = rounds, entries = {} }
+  local result = { workload = workload, size = context.size_of(workload), rounds = rounds, is_quick = context.quick }
+  result.entries = {}
   for _, entry in ipairs(entries) do
     if not entry.is_missing then result.entries[#result.entries + 1] = entry end
     if entry.is_first and (entry.name == "limit" or entry.name == "corun") then result[entry.name] = entry end

@@ -1,7 +1,7 @@
 #!/usr/bin/env corun
 --- corun, side by side with the raw-C limit and the peers. scripts/dev/bench builds what it needs and runs it.
 local usage = [[
-usage: run.lua [OPTIONS] [WORKLOAD…]
+usage: scripts/dev/bench [OPTIONS] [WORKLOAD…]
 
 Runs each workload (default: all) for the limit, corun and the peers that are there, in turn, and prints medians.
 
@@ -26,12 +26,16 @@ if here:sub(1, 1) ~= "/" then here = corun.capture { "pwd" } .. "/" .. here end
 package.path = ("%s;%s/?.lua"):format(package.path, here)
 
 local contenders = require "contenders"
+local json_results = require "results"
+local machine = require "machine"
 local measure = require "measure"
+local report = require "report"
 local show = require "show"
+local summary = require "summary"
 local workloads = require "workloads"
 
 local function misuse(...)
-  io.stderr:write("run.lua: ", string.format(...), "\n(--help says more)\n")
+  io.stderr:write("bench: ", string.format(...), " (--help says more)\n")
   os.exit(2)
 end
 
@@ -40,7 +44,9 @@ local function read_options(words)
   local known = {}
   for _, workload in ipairs(workloads) do known[workload.name] = true end
   local function value(option)
-    return table.remove(words, 1) or misuse("%s: a value expected", option)
+    local text = table.remove(words, 1)
+    if not text or text:sub(1, 1) == "-" then misuse("%s: a value expected, got '%s'", option, text or "nothing") end
+    return text
   end
   while #words > 0 do
     local word = table.remove(words, 1)
@@ -69,6 +75,7 @@ local function list()
   end
 end
 
+local command = corun.quote("scripts/dev/bench", ...)
 local options = read_options { ... }
 if options.help then
   io.write(usage)
@@ -78,45 +85,84 @@ elseif options.list then
   os.exit(0)
 end
 
-local cores = tonumber(corun.capture { "nproc" })
--- What corun gives its children is what it was given: the hard limit is theirs to take.
-local descriptors = tonumber(corun.capture { "sh", "-c", "ulimit -Hn" }) or math.huge
-
---- Children of which each has pipes, and a program that needs some descriptors for itself: no more than there can be.
-local function size_of(workload)
-  if options.quick then return workload.quick end
-  if not workload.descriptors then return workload.size end
-  return math.tointeger(math.min(workload.size, (descriptors - 500) // workload.descriptors))
-end
-
-local function is_wanted(workload)
+local function is_wanted(workload, cores)
   return (not next(options.wanted) or options.wanted[workload.name])
     and not (workload.placement == "on two cores" and cores < 2)
 end
 
-local function fails(result)
-  return result.limit.failed or result.corun.failed
+local function write_file(name, text)
+  local file = assert(io.open(("%s/%s"):format(options.out, name), "w"))
+  assert(file:write(text))
+  assert(file:close())
 end
 
-local failed = false
-corun.scope(function(scope)
-  local directory = corun.capture { "mktemp", "-d" }
-  scope:defer(function() corun.run { "rm", "-rf", directory } end)
-  local program = corun.env.CORUN or corun.capture { "sh", "-c", "readlink /proc/$PPID/exe" }
-  local who, limit = contenders[options.quick and "own" or "all"](here, directory, program)
-  local context = {
-    limit = limit, rounds = options.rounds, quick = options.quick, directory = directory,
-    size_of = size_of,
-  }
-  print(("%d rounds, %d cores\n%s"):format(options.rounds, cores, show.header()))
+--- Measures and prints one workload after the other; a list of what measure.workload returns.
+local function run_all(who, context, cores)
+  local results = {}
   for _, workload in ipairs(workloads) do
-    if is_wanted(workload) then
+    if is_wanted(workload, cores) then
       print(("\n%s: %s"):format(show.title(workload), workload.what))
+      io.stdout:flush()
       local result = measure.workload(workload, who, context)
       for _, entry in ipairs(result.entries) do print(show.entry(result, entry)) end
       io.stdout:flush()
-      failed = failed or fails(result)
+      results[#results + 1] = result
     end
   end
-end)
-os.exit(not failed)
+  return results
+end
+
+local function versions_of(who)
+  local versions = {}
+  for _, contender in ipairs(who) do
+    versions[#versions + 1] = contender.version and { name = contender.name, text = contender.version } or nil
+  end
+  return versions
+end
+
+--- Where and with what this is done.
+local function about_this(who)
+  return {
+    machine = machine.describe(), date = os.date("!%Y-%m-%dT%H:%M:%SZ"), commit = machine.commit(here),
+    rounds = options.rounds, quick = options.quick, command = command, versions = versions_of(who),
+  }
+end
+
+local function report_on(results, about)
+  print("\n" .. summary.text(results))
+  if options.quick then print("(tiny sizes: they say that all of it works, and nothing else)") end
+  write_file("results.json", json_results.json(results, about))
+  write_file("summary.md", summary.markdown(results, about))
+  write_file("report.html", report.html(results, about))
+  print(("\n%s: results.json, report.html, summary.md"):format(options.out))
+end
+
+local function main(scope)
+  local directory = corun.capture { "mktemp", "-d" }
+  scope:defer(function() corun.run { "rm", "-rf", directory } end)
+  corun.run { "mkdir", "-p", options.out, directory .. "/compile" }
+  local program = corun.env.CORUN or corun.capture { "sh", "-c", "readlink /proc/$PPID/exe" }
+  local who, limit = contenders[options.quick and "own" or "all"](here, directory, program)
+  local about = about_this(who)
+  local descriptors = machine.descriptors()
+  local context = {
+    limit = limit, rounds = options.rounds, quick = options.quick, compile_directory = directory .. "/compile",
+  }
+  --- Each child takes descriptors, and a program needs some for itself: no more children than there can be.
+  function context.size_of(workload)
+    if options.quick then return workload.quick end
+    if not workload.descriptors then return workload.size end
+    return math.tointeger(math.min(workload.size, (descriptors - 500) // workload.descriptors))
+  end
+
+  print(("%s; %d cores; Linux %s; %d rounds\n%s"):format(about.machine.cpu, about.machine.cores, about.machine.kernel,
+    options.rounds, show.header()))
+  local results = run_all(who, context, about.machine.cores)
+  report_on(results, about)
+  for _, result in ipairs(results) do
+    if result.limit.failed or result.corun.failed then return false end
+  end
+  return true
+end
+
+os.exit(corun.scope(main))

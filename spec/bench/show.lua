@@ -18,9 +18,11 @@ end
 
 function M.number(format, value) return value and format:format(value) or "-" end
 
+function M.bytes(bytes) return ("%d B each"):format(math.floor(bytes + 0.5)) end
+
 function M.memory(entry)
-  if entry.bytes then return ("%d B each"):format(math.floor(entry.bytes + 0.5)) end
-  return M.number("%d KiB", entry.kib and entry.kib // 1 | 0)
+  if entry.bytes then return M.bytes(entry.bytes) end
+  return M.number("%d KiB", entry.kib and math.floor(entry.kib))
 end
 
 local columns = "  %-26s %16s %10s %8s %7s %8s %10s %10s %14s"

@@ -12,10 +12,9 @@
 --- timeout     seconds that a contender may take for one run
 --- variants    contender = list of what it runs; a contender without one runs `name`
 --- references  contenders that are shown, but are no peers: they hand nothing to a script
---- budget      what corun has promised (design, section 5), a list of
----               { to = contender, at_least = ratio } of that one's speed; to = "peers": of each of them
+--- budget      what corun has promised, a list of
+---               { to = label, at_least = ratio } of that one's speed, as the table labels it; "peers": of all of them
 ---               { to = contender, times_at_most = factor } the other way round
----               { to_workload = name, at_least = ratio } of corun's own rate there
 ---               { bytes_at_most = n }, { seconds_at_most = n }, { rate_at_least = n }
 
 local faster_than_peers = { to = "peers", at_least = 1 }
@@ -65,11 +64,13 @@ return {
   },
   {
     name = "spawn-heap", what = "the same with 1 GiB of live heap", size = 2000, quick = 20, unit = "/s", per = 1,
-    budget = { { to_workload = "spawn", at_least = 0.95 }, faster_than_peers },
+    variants = { limit = { "spawn-heap", "spawn" }, corun = { "spawn-heap", "spawn" } },
+    budget = { { to = "corun (spawn)", at_least = 0.95 }, faster_than_peers },
   },
   {
     name = "churn", what = "the same beside 5,000 living children", size = 2000, quick = 20, unit = "/s", per = 1,
-    budget = { { to_workload = "spawn", at_least = 0.95 }, faster_than_peers },
+    variants = { limit = { "churn", "spawn" }, corun = { "churn", "spawn" } },
+    budget = { { to = "corun (spawn)", at_least = 0.95 }, faster_than_peers },
   },
   {
     name = "storm", what = "children that all end at once", size = 5000, quick = 100, unit = "/s", per = 1,
@@ -110,8 +111,8 @@ return {
   },
   {
     name = "jobs", what = "a queue of commands, 4 at a time, with the result of each", size = 10000, quick = 100,
-    unit = "/s", per = 1, rounds = 3, timeout = 600,
-    budget = { { to_workload = "spawn", at_least = 0.9 }, { to = "parallel", at_least = 6 }, faster_than_peers },
+    unit = "/s", per = 1, rounds = 3, timeout = 600, variants = { corun = { "jobs", "spawn" } },
+    budget = { { to = "corun (spawn)", at_least = 0.9 }, { to = "parallel", at_least = 6 }, faster_than_peers },
   },
   {
     name = "startup", what = "the empty program", size = 100, quick = 10, unit = "/s", per = 1,
