@@ -34,27 +34,35 @@ local function compile(command)
   return result ~= nil, e
 end
 
---- The limit, as tight as it can be: static where that is possible. And the same with Lua in it, if Lua is there.
-local function build_limit(here, directory)
-  local sources = {}
-  for i, name in ipairs { "limit", "limit_streams", "limit_processes", "limit_tasks" } do
-    sources[i] = ("%s/%s.c"):format(here, name)
+local function limit_compiler(here, ...)
+  local command = corun.command { setting("CC") or "cc", "-std=c11", "-O2", "-D_GNU_SOURCE", "-pthread", ... }
+  for _, name in ipairs { "limit", "limit_streams", "limit_processes", "limit_tasks" } do
+    command = command:args(("%s/%s.c"):format(here, name))
   end
-  local cc = corun.command { setting("CC") or "cc", "-std=c11", "-O2", "-D_GNU_SOURCE", "-pthread" }
-  local limit, with_lua = directory .. "/limit", directory .. "/limit-lua"
-  local plain = cc:args("-o", limit, table.unpack(sources))
-  if not compile(plain:args("-static")) then plain:run() end
-  local flags = corun.run { "pkg-config", "--cflags", "--libs", "lua5.4", check = false }
-  if not flags.ok then return limit end
-  local words = {}
-  for word in flags.stdout:gmatch("%S+") do words[#words + 1] = word end
-  local command = cc:args("-DWITH_LUA", "-o", with_lua, here .. "/limit_lua.c", table.unpack(sources))
-  return limit, compile(command:args(table.unpack(words))) and with_lua or nil
+  return command
 end
 
---- The limit and corun: what --quick needs.
+--- The limit, as tight as it can be: static where that is possible.
+local function build_limit(here, directory)
+  local limit = directory .. "/limit"
+  local command = limit_compiler(here, "-o", limit)
+  if not compile(command:args("-static")) then command:run() end
+  return limit
+end
+
+--- The limit with Lua in it; nil where Lua is not to be had.
+local function build_limit_with_lua(here, directory)
+  local flags = corun.run { "pkg-config", "--cflags", "--libs", "lua5.4", check = false }
+  if not flags.ok then return nil end
+  local program = directory .. "/limit-lua"
+  local command = limit_compiler(here, "-o", program, "-DWITH_LUA", here .. "/limit_lua.c")
+  for word in flags.stdout:gmatch("%S+") do command = command:args(word) end
+  return compile(command) and program or nil
+end
+
+--- The limit and corun: what --quick needs. Returns the list, and the path of the limit.
 function M.own(here, directory, program)
-  local limit, with_lua = build_limit(here, directory)
+  local limit = build_limit(here, directory)
   local cc = setting("CC") or "cc"
   local list = {
     {
@@ -66,7 +74,7 @@ function M.own(here, directory, program)
       version = first_line { program, "--version" },
     },
   }
-  return list, limit, with_lua
+  return list, limit
 end
 
 local function luv(here, name, interpreter, cpath)
@@ -113,9 +121,10 @@ local function command(here, name, variable)
   }
 end
 
---- All that can be found. `program`: the corun to measure.
+--- The same with all that can be found. `program`: the corun to measure.
 function M.all(here, directory, program)
-  local list, limit, with_lua = M.own(here, directory, program)
+  local list, limit = M.own(here, directory, program)
+  local with_lua = build_limit_with_lua(here, directory)
   local lua = corun.which("lua5.4") or corun.which("lua")
   local luajit = setting("LUAJIT")
   local function add(contender, is_reference)
