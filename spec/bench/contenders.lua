@@ -60,8 +60,17 @@ local function build_limit_with_lua(here, directory)
   return compile(command) and program or nil
 end
 
---- The limit and corun: what --quick needs. Returns the list, and the path of the limit.
-function M.own(here, directory, program)
+local function corun_contender(here, name, program)
+  return {
+    name = name, argv = { program, here .. "/corun.lua" }, startup = { program, "-e", "" },
+    version = first_line { program, "--version" },
+  }
+end
+
+--- The limit and corun, and perhaps another corun, which is no peer. Returns the list, and the path of the limit.
+---@param program string  the corun to measure
+---@param before string?  and the one to measure it with
+function M.own(here, directory, program, before)
   local limit = build_limit(here, directory)
   local cc = setting("CC") or "cc"
   local list = {
@@ -69,11 +78,9 @@ function M.own(here, directory, program)
       name = "limit", argv = { limit }, is_limit = true, startup = { limit, "nothing" },
       version = first_line { cc, "--version" },
     },
-    {
-      name = "corun", argv = { program, here .. "/corun.lua" }, startup = { program, "-e", "" },
-      version = first_line { program, "--version" },
-    },
+    corun_contender(here, "corun", program),
   }
+  if before then list[3] = corun_contender(here, "before", before) end
   return list, limit
 end
 
@@ -121,9 +128,9 @@ local function command(here, name, variable)
   }
 end
 
---- The same with all that can be found. `program`: the corun to measure.
-function M.all(here, directory, program)
-  local list, limit = M.own(here, directory, program)
+--- The same, and all peers that can be found.
+function M.all(here, directory, program, before)
+  local list, limit = M.own(here, directory, program, before)
   local with_lua = build_limit_with_lua(here, directory)
   local lua = corun.which("lua5.4") or corun.which("lua")
   local luajit = setting("LUAJIT")

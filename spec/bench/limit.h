@@ -1,8 +1,9 @@
-/* The limit: each workload of the benchmark in plain system calls, as well as C can do it. It is one program, which also
- * serves all contenders as their child; run.lua builds it.
+/* The limit: each workload of the benchmark in plain system calls, as well as C can do it. It is one program, which
+ * also serves all contenders as their child; run.lua builds it.
  *
- *   limit WORKLOAD SIZE [WORD…]  does it and prints "SECONDS CPU KIB CHECK": wall time and own CPU time of the job alone,
- *                                peak memory, and a value in which all contenders must agree. 77: no such workload.
+ *   limit WORKLOAD SIZE [WORD…]  does it and prints "SECONDS CPU KIB CHECK": wall time and own CPU time of the job
+ *                                alone, peak memory (or memory for each child or task, in bytes), and a value in which
+ *                                all contenders must agree. 77: no such workload
  *
  * As a child:
  *   limit idle                   waits for a signal that kills it, or the end of its parent
@@ -45,8 +46,8 @@ long long private_memory(void);
 
 /* A program by name, looked for in PATH; ends this one if there is none. */
 char *find_program(const char *name);
-/* Starts a program by its path, as vfork does: returns once it runs. Its stdin, stdout and stderr are these descriptors;
- * -1: our own. If pidfd is not NULL, it is given a descriptor of the child. */
+/* Starts a program by its path, as vfork does: returns once it runs. Its stdin, stdout and stderr are these
+ * descriptors; -1: our own. If pidfd is not NULL, it is given a descriptor of the child. */
 pid_t start_program(const char *path, char *const argv[], const int fds[3], int *pidfd);
 
 /* Lines of a child, in a buffer of this module: the next one without its newline; NULL at the end. */

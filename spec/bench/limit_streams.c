@@ -1,4 +1,4 @@
-/* Streams: what is read from one child. Also the producers that all contenders read from, and the command-line peers. */
+/* Streams: what is read from a child. Also the producers that all contenders read from, and peers that are commands. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

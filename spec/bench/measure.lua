@@ -152,7 +152,7 @@ end
 ---   workload, size, rounds, entries (each: label, seconds, ratio and best to the limit, to_best_peer, cpu, cpu_us,
 ---   kib or bytes, runs by round, failed), limit, corun (entries), best_peer (an entry, or nil), lead (of corun to it)
 function M.workload(workload, contenders, context)
-  local rounds = math.min(context.rounds, workload.rounds or context.rounds)
+  local rounds = context.rounds or workload.rounds or 5
   if workload.name == "compile" then sources.write(context.compile_directory, context.size_of(workload)) end
   local entries = entries_of(workload, contenders, context)
   for round = 1, rounds do

@@ -61,7 +61,7 @@ local function text_of(result, entry)
   end
   local text = show.rate(result.workload, result.size, entry.seconds)
   if entry.name == "limit" or not entry.ratio then return text end
-  return ("%s, %s of the limit"):format(text, show.number(entry.ratio < 0.1 and "%.3f" or "%.2f", entry.ratio))
+  return ("%s, %s of the limit"):format(text, show.ratio(entry.ratio))
 end
 
 --- What a full bar is: the most of corun and its peers; more of the limit only if that leaves them readable.
@@ -157,7 +157,8 @@ function M.html(results, about)
 </head>
 <body>
 <h1>corun: the benchmark</h1>
-<p class="faint">{cpu}, {cores} cores, {memory} GB, {distribution}, Linux {kernel}; {date}; {rounds} rounds, medians</p>
+<p class="faint">{cpu}, {cores} cores, {memory} GB, {distribution}, Linux {kernel}; {date};
+medians of {rounds} rounds</p>
 <p class="faint"><code>{command}</code></p>
 <p>The limit is a C program of plain system calls. All contenders do the same job, one after the other in each round.
 A ratio is a speed: 1 is as fast, less is slower; for memory, 2 is half of it.</p>
@@ -174,8 +175,9 @@ A ratio is a speed: 1 is as fast, less is slower; for memory, 2 is half of it.</
 ]], {
     style = style, cpu = about.machine.cpu, cores = about.machine.cores,
     memory = ("%.0f"):format(about.machine.memory / 1e9), distribution = about.machine.distribution,
-    kernel = about.machine.kernel, date = about.date, rounds = about.rounds, command = about.command,
-    summary = summary_table(results), sections = table.concat(sections), versions = versions_table(about.versions),
+    kernel = about.machine.kernel, date = about.date, rounds = summary.rounds(results),
+    command = about.command, summary = summary_table(results), sections = table.concat(sections),
+    versions = versions_table(about.versions),
   })
 end
 

@@ -47,7 +47,7 @@ function M.json(results, about)
   local workloads = {}
   for i, result in ipairs(results) do workloads[i] = workload_of(result) end
   return json.encode {
-    date = about.date, command = about.command, quick = about.quick, rounds = about.rounds, commit = about.commit,
+    date = about.date, command = about.command, quick = about.quick, commit = about.commit,
     machine = about.machine, versions = about.versions, workloads = workloads,
   } .. "\n"
 end

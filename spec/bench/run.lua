@@ -5,11 +5,13 @@ usage: scripts/dev/bench [OPTIONS] [WORKLOAD…]
 
 Runs each workload (default: all) for the limit, corun and the peers that are there, in turn, and prints medians.
 
-  --rounds N   so many rounds (default 5)
-  --quick      tiny sizes, one round, only corun and the limit: whether all of it works
-  --out DIR    where results.json, report.html and summary.md go (default build/bench)
-  --list       print the workloads and stop
-  --help       print this and stop
+  --rounds N        so many rounds (default 5, or 3 where it takes long)
+  --no-peers        only corun and the limit
+  --before PROGRAM  and another corun: two builds side by side
+  --quick           tiny sizes, one round, no peers: whether all of it works
+  --out DIR         where results.json, report.html and summary.md go (default build/bench)
+  --list            print the workloads and stop
+  --help            print this and stop
 
 CORUN in the environment is the program to measure (default: the one that runs this); contenders.lua says how the
 peers are found. The columns: the rate; seconds; ratio to the limit (1: as fast, less: slower), the median of the
@@ -39,8 +41,15 @@ local function misuse(...)
   os.exit(2)
 end
 
+--- The absolute path of a program.
+local function executable(option, name)
+  local path = corun.which(name)
+  if not path then misuse("%s: no program '%s'", option, name) end
+  return corun.capture { "realpath", path }
+end
+
 local function read_options(words)
-  local options = { rounds = 5, out = "build/bench", wanted = {} }
+  local options = { out = "build/bench", wanted = {} }
   local known = {}
   for _, workload in ipairs(workloads) do known[workload.name] = true end
   local function value(option)
@@ -50,7 +59,9 @@ local function read_options(words)
   end
   while #words > 0 do
     local word = table.remove(words, 1)
-    if word == "--quick" then options.quick = true
+    if word == "--quick" then options.quick, options.no_peers = true, true
+    elseif word == "--no-peers" then options.no_peers = true
+    elseif word == "--before" then options.before = executable(word, value(word))
     elseif word == "--list" or word == "--help" then options[word:sub(3)] = true
     elseif word == "--out" then options.out = value(word)
     elseif word == "--rounds" then
@@ -124,7 +135,7 @@ end
 local function about_this(who)
   return {
     machine = machine.describe(), date = os.date("!%Y-%m-%dT%H:%M:%SZ"), commit = machine.commit(here),
-    rounds = options.rounds, quick = options.quick, command = command, versions = versions_of(who),
+    quick = options.quick, command = command, versions = versions_of(who),
   }
 end
 
@@ -142,7 +153,7 @@ local function main(scope)
   scope:defer(function() corun.run { "rm", "-rf", directory } end)
   corun.run { "mkdir", "-p", options.out, directory .. "/compile" }
   local program = corun.env.CORUN or corun.capture { "sh", "-c", "readlink /proc/$PPID/exe" }
-  local who, limit = contenders[options.quick and "own" or "all"](here, directory, program)
+  local who, limit = contenders[options.no_peers and "own" or "all"](here, directory, program, options.before)
   local about = about_this(who)
   local descriptors = machine.descriptors()
   local context = {
@@ -155,8 +166,8 @@ local function main(scope)
     return math.tointeger(math.min(workload.size, (descriptors - 500) // workload.descriptors))
   end
 
-  print(("%s; %d cores; Linux %s; %d rounds\n%s"):format(about.machine.cpu, about.machine.cores, about.machine.kernel,
-    options.rounds, show.header()))
+  print(("%s; %d cores; Linux %s"):format(about.machine.cpu, about.machine.cores, about.machine.kernel))
+  print(show.header())
   local results = run_all(who, context, about.machine.cores)
   report_on(results, about)
   for _, result in ipairs(results) do

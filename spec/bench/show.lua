@@ -18,6 +18,9 @@ end
 
 function M.number(format, value) return value and format:format(value) or "-" end
 
+--- A ratio; small ones, too, are to say something.
+function M.ratio(value) return M.number(value and value < 0.1 and "%.3f" or "%.2f", value) end
+
 function M.bytes(bytes) return ("%d B each"):format(math.floor(bytes + 0.5)) end
 
 function M.memory(entry)
@@ -34,9 +37,8 @@ end
 function M.entry(result, entry)
   if entry.failed then return ("  %-26s failed: %s"):format(entry.label, entry.failed) end
   return columns:format(entry.label, M.rate(result.workload, result.size, entry.seconds),
-    M.number("%.3f", entry.seconds), M.number("%.2f x", entry.ratio), M.number("%.2f", entry.best),
-    M.number("%.2f x", entry.to_best_peer), M.number("%.3f", entry.cpu), M.number("%.2f", entry.cpu_us),
-    M.memory(entry))
+    M.number("%.3f", entry.seconds), M.ratio(entry.ratio), M.ratio(entry.best), M.ratio(entry.to_best_peer),
+    M.number("%.3f", entry.cpu), M.number("%.2f", entry.cpu_us), M.memory(entry))
 end
 
 return M

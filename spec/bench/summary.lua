@@ -39,9 +39,9 @@ function M.row(result)
   local is_bytes = result.workload.compares == "bytes"
   return {
     workload = show.title(result.workload), what = result.workload.what, value = value_of(result),
-    to_limit = is_bytes and "-" or show.number("%.2f", result.corun.ratio),
+    to_limit = is_bytes and "-" or show.ratio(result.corun.ratio),
     best_peer = result.best_peer and result.best_peer.label or "-",
-    lead = show.number("%.2f", result.lead), fastest = fastest_of(result),
+    lead = show.ratio(result.lead), fastest = fastest_of(result),
     budget = budget_of(budgets.judged(result)),
   }
 end
@@ -54,6 +54,15 @@ local columns = {
 local function cell(row, column) return row[column[2] or column[1]] end
 
 local function width_of(text) return utf8.len(text) or #text end
+
+--- "5", or "3 to 5".
+function M.rounds(results)
+  local least, most = math.huge, 0
+  for _, result in ipairs(results) do
+    least, most = math.min(least, result.rounds), math.max(most, result.rounds)
+  end
+  return least == most and ("%d"):format(most) or ("%d to %d"):format(least, most)
+end
 
 --- The table as text, for a terminal.
 function M.text(results)
@@ -88,8 +97,8 @@ function M.markdown(results, about)
       (row.budget:gsub("MISSED", "**missed**")))
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] = ("%s; %d cores, %.0f GB, Linux %s; %s; %d rounds. `%s`"):format(about.machine.cpu,
-    about.machine.cores, about.machine.memory / 1e9, about.machine.kernel, about.date:sub(1, 10), about.rounds,
+  lines[#lines + 1] = ("%s; %d cores, %.0f GB, Linux %s; %s; medians of %s rounds. `%s`"):format(about.machine.cpu,
+    about.machine.cores, about.machine.memory / 1e9, about.machine.kernel, about.date:sub(1, 10), M.rounds(results),
     about.command)
   lines[#lines + 1] = ""
   local versions = {}

@@ -8,7 +8,7 @@
 ---             than any program does, and the scheduler throws dice for it
 --- descriptors so many for each child: there are no more children than can be had
 --- compares    "seconds" (default), or "bytes": memory for each child or task, less is better
---- rounds      at most so many: what takes long and varies little
+--- rounds      so many, unless --rounds says otherwise (default 5)
 --- timeout     seconds that a contender may take for one run
 --- variants    contender = list of what it runs; a contender without one runs `name`
 --- references  contenders that are shown, but are no peers: they hand nothing to a script
@@ -22,7 +22,7 @@ local faster_than_peers = { to = "peers", at_least = 1 }
 local function lines_workload(placement)
   return {
     name = "lines", what = "iterate lines of 20 bytes as strings", size = 20000000, quick = 100000,
-    unit = "million/s", per = 1e6, placement = placement,
+    unit = "million/s", per = 1e6, placement = placement, rounds = 3,
     variants = { ["lua in C"] = { "lines-loop", "lines-pushlstring" } }, references = { ["lua in C"] = true },
     budget = {
       { rate_at_least = 10e6 }, { to = "luv", at_least = 2 }, { to = "lua5.4", at_least = 1.2 }, faster_than_peers,
@@ -33,7 +33,7 @@ end
 local function read_workload(placement)
   return {
     name = "read", what = "read 4 GB from a child", size = 1 << 32, quick = 1 << 24, unit = "GB/s", per = 1e9,
-    placement = placement, variants = { corun = { "read", "read-read" } },
+    placement = placement, rounds = 3, variants = { corun = { "read", "read-read" } },
     budget = { { to = "limit", at_least = 0.9 }, faster_than_peers },
   }
 end
@@ -41,7 +41,7 @@ end
 local function count_workload(placement)
   return {
     name = "count", what = "count the lines of a child", size = 20000000, quick = 100000, unit = "million/s", per = 1e6,
-    placement = placement, variants = { system = { "count-wc" }, go = { "count", "count-scanner" } },
+    placement = placement, rounds = 3, variants = { system = { "count-wc" }, go = { "count", "count-scanner" } },
     references = { system = true },
     budget = { { to = "limit", at_least = 0.8 }, faster_than_peers },
   }
@@ -50,7 +50,7 @@ end
 local function grep_workload(placement)
   return {
     name = "grep", what = "the lines of a child with a word in them", size = 20000000, quick = 100000,
-    unit = "million/s", per = 1e6, placement = placement, variants = { system = { "grep-grep" } },
+    unit = "million/s", per = 1e6, placement = placement, rounds = 3, variants = { system = { "grep-grep" } },
     references = { system = true },
     budget = { { to = "limit", at_least = 0.8 }, faster_than_peers },
   }
@@ -63,12 +63,14 @@ return {
     budget = { { to = "limit", at_least = 0.95 }, faster_than_peers },
   },
   {
-    name = "spawn-heap", what = "the same with 1 GiB of live heap", size = 2000, quick = 20, unit = "/s", per = 1,
+    name = "spawn-heap", what = "the same with 1 GiB of live heap", size = 1000, quick = 20, unit = "/s", per = 1,
+    rounds = 3, timeout = 300, -- who forks needs a while
     variants = { limit = { "spawn-heap", "spawn" }, corun = { "spawn-heap", "spawn" } },
     budget = { { to = "corun (spawn)", at_least = 0.95 }, faster_than_peers },
   },
   {
     name = "churn", what = "the same beside 5,000 living children", size = 2000, quick = 20, unit = "/s", per = 1,
+    rounds = 3, timeout = 300,
     variants = { limit = { "churn", "spawn" }, corun = { "churn", "spawn" } },
     budget = { { to = "corun (spawn)", at_least = 0.95 }, faster_than_peers },
   },
