@@ -13,6 +13,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { setImmediate } from "node:timers";
 
 const atATime = 4;
 const nap = 3;
@@ -95,6 +96,15 @@ function workloadsOf(runtime, limit, size, number) {
       total += stdout.length + stderr.length;
     });
     return total;
+  }
+
+  // Awaiting what is there already is the usual way, but lets nothing but other tasks run: no timer, no input or output.
+  async function switches(pause) {
+    const task = async (count) => {
+      for (let i = 0; i < count; i++) await pause();
+    };
+    await Promise.all([task(number >> 1), task(number - (number >> 1))]);
+    return number;
   }
 
   async function idle(start) {
@@ -224,13 +234,8 @@ function workloadsOf(runtime, limit, size, number) {
       return ended;
     },
 
-    switch: async () => {
-      const task = async (count) => {
-        for (let i = 0; i < count; i++) await null;
-      };
-      await Promise.all([task(number >> 1), task(number - (number >> 1))]);
-      return number;
-    },
+    switch: () => switches(() => null),
+    "switch-immediate": () => switches(() => new Promise((resolve) => setImmediate(resolve))),
 
     timers: () => {
       for (let i = 0; i < number; i++) clearTimeout(setTimeout(nothing, 1e6));
