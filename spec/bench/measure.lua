@@ -53,6 +53,7 @@ local function run_once(entry, workload, context)
   spec.cwd, spec.check, spec.env = "/", false, environment(entry, workload, context)
   spec.timeout, spec.grace = workload.timeout or 180, 2
   local result, e = corun.scope(function() return corun.try(corun.run, spec) end)
+  if not result and e.kind == "cancelled" then error(e, 0) end -- it is us who shall stop
   if not result then return nil, (tostring(e):match("[^\n]*")) end
   if result.reason == "timeout" then return nil, ("took more than %d s"):format(spec.timeout) end
   if result.code == 77 then return false end

@@ -107,22 +107,6 @@ local function write_file(name, text)
   assert(file:close())
 end
 
---- Measures and prints one workload after the other; a list of what measure.workload returns.
-local function run_all(who, context, cores)
-  local results = {}
-  for _, workload in ipairs(workloads) do
-    if is_wanted(workload, cores) then
-      print(("\n%s: %s"):format(show.title(workload), workload.what))
-      io.stdout:flush()
-      local result = measure.workload(workload, who, context)
-      for _, entry in ipairs(result.entries) do print(show.entry(result, entry)) end
-      io.stdout:flush()
-      results[#results + 1] = result
-    end
-  end
-  return results
-end
-
 local function versions_of(who)
   local versions = {}
   for _, contender in ipairs(who) do
@@ -139,13 +123,28 @@ local function about_this(who)
   }
 end
 
-local function report_on(results, about)
-  print("\n" .. summary.text(results))
-  if options.quick then print("(tiny sizes: they say that all of it works, and nothing else)") end
+local function write_files(results, about)
   write_file("results.json", json_results.json(results, about))
   write_file("summary.md", summary.markdown(results, about))
   write_file("report.html", report.html(results, about))
-  print(("\n%s: results.json, report.html, summary.md"):format(options.out))
+end
+
+--- Measures and prints one workload after the other; a list of what measure.workload returns. What has been found stays
+--- when the rest is interrupted.
+local function run_all(who, context, about)
+  local results = {}
+  for _, workload in ipairs(workloads) do
+    if is_wanted(workload, about.machine.cores) then
+      print(("\n%s: %s"):format(show.title(workload), workload.what))
+      io.stdout:flush()
+      local result = measure.workload(workload, who, context)
+      for _, entry in ipairs(result.entries) do print(show.entry(result, entry)) end
+      io.stdout:flush()
+      results[#results + 1] = result
+      write_files(results, about)
+    end
+  end
+  return results
 end
 
 local function main(scope)
@@ -168,8 +167,10 @@ local function main(scope)
 
   print(("%s; %d cores; Linux %s"):format(about.machine.cpu, about.machine.cores, about.machine.kernel))
   print(show.header())
-  local results = run_all(who, context, about.machine.cores)
-  report_on(results, about)
+  local results = run_all(who, context, about)
+  print("\n" .. summary.text(results))
+  if options.quick then print("(tiny sizes: they say that all of it works, and nothing else)") end
+  print(("\n%s: results.json, report.html, summary.md"):format(options.out))
   for _, result in ipairs(results) do
     if result.limit.failed or result.corun.failed then return false end
   end
