@@ -64,7 +64,7 @@ long long private_memory(void) {
   FILE *f = fopen("/proc/self/smaps_rollup", "r");
   if (!f) fail("/proc/self/smaps_rollup");
   while (fgets(line, sizeof line, f))
-    if (sscanf(line, "Private_Dirty: %lld", &kib) == 1) sum += kib;
+    if (sscanf(line, "Anonymous: %lld", &kib) == 1) sum += kib;
   fclose(f);
   return sum * 1024;
 }

@@ -40,8 +40,8 @@ struct stopwatch watch_stop(struct stopwatch since);
 /* Prints the line: the time since the start, peak memory, the check. */
 void report(struct stopwatch since, const char *check);
 void report_count(struct stopwatch since, long long count);
-/* Private memory of this process in bytes, as /proc/self/smaps_rollup knows it. Only what was written to: its code is
- * the children's, too. */
+/* Private memory of this process in bytes, as /proc/self/smaps_rollup knows it. Without that of its file, which is the
+ * children's, too, once there are any. */
 long long private_memory(void);
 
 /* A program by name, looked for in PATH; ends this one if there is none. */
