@@ -150,7 +150,8 @@ function M.all(here, directory, program, before)
   add(luv(here, "luv, luajit", luajit, setting("LUAJIT_LUV_CPATH")))
   add(go(here, directory))
   add(script(here, "node", "NODE", "node.mjs", { "-e", "" }))
-  add(script(here, "bun", "BUN", "bun.mjs", { "-e", "" }))
+  -- bun prints its help when there is no program at all.
+  add(script(here, "bun", "BUN", "bun.mjs", { "-e", ";" }))
   add(script(here, "deno", "DENO", "deno.mjs", { "eval", "" }, { "run", "--allow-all", "--quiet" }))
   add(script(here, "python", "PYTHON", "main.py", { "-c", "" }))
   for _, name in ipairs { "xargs", "parallel", "make", "ninja" } do add(command(here, name, name:upper())) end

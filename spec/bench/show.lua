@@ -28,14 +28,14 @@ function M.memory(entry)
   return M.number("%d KiB", entry.kib and math.floor(entry.kib))
 end
 
-local columns = "  %-26s %16s %10s %8s %7s %8s %10s %10s %14s"
+local columns = "  %-30s %16s %10s %8s %7s %8s %10s %10s %14s"
 
 function M.header()
   return columns:format("", "rate", "seconds", "to limit", "best", "to peer", "own CPU s", "us each", "memory")
 end
 
 function M.entry(result, entry)
-  if entry.failed then return ("  %-26s failed: %s"):format(entry.label, entry.failed) end
+  if entry.failed then return ("  %-30s failed: %s"):format(entry.label, entry.failed) end
   return columns:format(entry.label, M.rate(result.workload, result.size, entry.seconds),
     M.number("%.3f", entry.seconds), M.ratio(entry.ratio), M.ratio(entry.best), M.ratio(entry.to_best_peer),
     M.number("%.3f", entry.cpu), M.number("%.2f", entry.cpu_us), M.memory(entry))

@@ -23,7 +23,11 @@ local function lines_workload(placement)
   return {
     name = "lines", what = "iterate lines of 20 bytes as strings", size = 20000000, quick = 100000,
     unit = "million/s", per = 1e6, placement = placement, rounds = 3,
-    variants = { ["lua in C"] = { "lines-loop", "lines-pushlstring" } }, references = { ["lua in C"] = true },
+    variants = {
+      ["lua in C"] = { "lines-loop", "lines-pushlstring" }, node = { "lines", "lines-readline" },
+      python = { "lines", "lines-iterate" },
+    },
+    references = { ["lua in C"] = true },
     budget = {
       { rate_at_least = 10e6 }, { to = "luv", at_least = 2 }, { to = "lua5.4", at_least = 1.2 }, faster_than_peers,
     },
@@ -104,11 +108,16 @@ return {
   },
   {
     name = "switch", what = "switches between two tasks", size = 2000000, quick = 10000, unit = "million/s", per = 1e6,
-    variants = { ["lua in C"] = { "switch-resume", "switch-lua" } }, references = { ["lua in C"] = true },
+    variants = {
+      ["lua in C"] = { "switch-resume", "switch-lua" }, node = { "switch", "switch-immediate" },
+      bun = { "switch", "switch-immediate" }, deno = { "switch", "switch-immediate" },
+    },
+    references = { ["lua in C"] = true },
     budget = { faster_than_peers },
   },
   {
     name = "timers", what = "set a timer and cancel it", size = 1000000, quick = 10000, unit = "million/s", per = 1e6,
+    variants = { luv = { "timers", "timers-reused" }, ["luv, luajit"] = { "timers", "timers-reused" } },
     budget = { faster_than_peers },
   },
   {
