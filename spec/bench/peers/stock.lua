@@ -1,5 +1,5 @@
 -- The workloads in a stock interpreter: lua5.4 stock.lua LIMIT WORKLOAD SIZE. Prints what limit.c prints, but no
--- seconds ("-": a stock interpreter has no clock for them).
+-- seconds ("-": a stock interpreter has no clock for them); 77: no such workload.
 local limit, workload, size = arg[1], arg[2], arg[3]
 
 local workloads = {}
@@ -21,6 +21,7 @@ workloads["lines"] = function()
   return ("%d:%d"):format(count, bytes)
 end
 
+if not workloads[workload] then os.exit(77) end
 local check = workloads[workload]()
 local cpu, kib = os.clock(), nil
 for line in io.lines("/proc/self/status") do kib = kib or line:match("^VmHWM:%s*(%d+)") end
