@@ -23,14 +23,7 @@ int luaopen_corun_core(lua_State *L);
 /* --- the sources inside, or in CORUN_LUA_DIR --- */
 
 static int load_embedded(lua_State *L, const struct embedded *source) {
-  /* "=[corun]/process.lua": no file of that name exists, and every source begins the same */
-  const char *name = strncmp(source->name, "corun.", 6) ? source->name : source->name + 6;
-  const char *chunk = lua_pushfstring(L, "=[corun]/%s.lua", name);
-  const char *text = source->source;
-  if (*text == '#') text += strcspn(text, "\n"); /* as luaL_loadfile does for "#!" */
-  int status = luaL_loadbufferx(L, text, source->size - (size_t)(text - source->source), chunk, "t");
-  lua_remove(L, -2);
-  return status;
+  return luaL_loadbuffer(L, source->code, source->size, source->chunk);
 }
 
 static int f_load_module(lua_State *L) {
