@@ -72,11 +72,9 @@ function M.shield(fn, seconds)
 end
 
 --- Lets other tasks run for so many seconds; 0: lets each that is ready run once. Yields.
----@param seconds number
+---@type fun(seconds: number)
 ---Raises kind "cancelled" in a cancelled scope, at once.
-function M.sleep(seconds)
-  return core.sleep(errors.check_seconds(seconds, "sleep"))
-end
+M.sleep = core.sleep
 
 -- Again
 

@@ -16,14 +16,34 @@ static int sleep_k(lua_State *L, int status, lua_KContext ctx) {
   }
 }
 
+static int ready_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status, (void)ctx;
+  struct runtime *rt = runtime_of(L);
+  return task_is_cancelled(rt, L) ? task_raise_wake(rt, L, WAKE_CANCEL) : 0;
+}
+
+/* corun.sleep(seconds), see time.lua. For 0 no timer is set: the task goes to the end of those that are ready. */
 static int f_sleep(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  luaL_checknumber(L, 1);
-  uint64_t due = check_due(L, 1);
+  lua_settop(L, 1);
+  lua_Number seconds = check_some_seconds(L, 1, "sleep");
   task_check(rt, L);
   lua_settop(L, 0);
-  lua_pushinteger(L, (lua_Integer)due);
+  if (seconds == 0) {
+    task_give_way(rt, L, 0, ready_k);
+    return ready_k(L, LUA_OK, 0);
+  }
+  lua_pushinteger(L, (lua_Integer)due_in(seconds));
   return sleep_k(L, LUA_OK, 0);
+}
+
+/* core.turn(): the loop looks what has happened, and the tasks that are ready run. */
+static int f_turn(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  task_check(rt, L);
+  lua_settop(L, 0);
+  task_breathe(rt, L, 0, ready_k);
+  return ready_k(L, LUA_OK, 0);
 }
 
 /* core.now() → seconds of the monotonic clock */
@@ -140,8 +160,8 @@ static int f_timer_set(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"sleep", f_sleep}, {"now", f_now}, {"queue", f_queue}, {"timer", f_timer}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"sleep", f_sleep}, {"turn", f_turn},   {"now", f_now},
+                                     {"queue", f_queue}, {"timer", f_timer}, {NULL, NULL}};
 static const luaL_Reg queue_methods[] = {
     {"wait", f_queue_wait}, {"wake", f_queue_wake}, {"wake_one", f_queue_wake_one}, {NULL, NULL}};
 static const luaL_Reg timer_methods[] = {{"set", f_timer_set}, {NULL, NULL}};

@@ -77,6 +77,7 @@ struct runtime {
   struct task *current;         /* NULL in the scheduler and in hooks */
   struct task *first, *last;    /* ready, in order */
   int runs;                     /* tasks resumed since the last turn */
+  uint64_t tick;                /* loop_tick at the last turn */
   unsigned random;              /* where the next select begins */
   int reads;                    /* reads made without a turn, see runtime_may_read */
   struct post posts;            /* ring */
@@ -132,6 +133,8 @@ void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t d
 
 /* Lets the loop and the other tasks have a turn: parks the current task as ready. */
 void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k);
+/* Lets those run that are ready; the loop gets its turn only now and then. */
+void task_give_way(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k);
 
 static inline struct task *task_of_waiter(struct waiter *waiter) { return (struct task *)waiter; }
 
@@ -148,6 +151,9 @@ void task_become_root(struct runtime *rt);
 uint64_t check_due(lua_State *L, int index);
 /* The same, with an error that names `what`, at the script's line. */
 uint64_t check_seconds(lua_State *L, int index, const char *what);
+/* The same for what must not be nil, as seconds; and the time in so many. */
+lua_Number check_some_seconds(lua_State *L, int index, const char *what);
+uint64_t due_in(lua_Number seconds);
 
 /* A task's userdata, on top of the stack. */
 void push_task(lua_State *L, const struct task *t);
