@@ -232,7 +232,7 @@ end
 
 local function settled(seen, ok, ...)
   if ok then return true, ... end
-  local first, origins = seen[1], seen.origins
+  local first, origins = seen[1], seen.origins or {}
   if first == nil then return false, (...) end -- out of memory: nobody was told
   for i = 2, #seen do first = M.with_also(first, seen[i], origins[1], origins[i]) end
   return false, first, origins[1]
@@ -241,12 +241,15 @@ end
 --- pcall(fn, ...), but an error of a __close handler does not take the place of the error that it cleans up after: it
 --- is added to that one's `also`. Returns the traceback as a third value where the error has none of its own.
 function M.call(fn, ...)
-  local seen = { origins = {} }
+  local seen = {}
   local function note(e) -- is told of the first error, and then of each that a __close handler raises
     if e == nil then e = M.nothing() end
     if seen[1] ~= nil and rawequal(seen[#seen], e) then return e end
     seen[#seen + 1] = e
-    if not M.is(e) then seen.origins[#seen] = M.origin(e) or script_traceback() end
+    if not M.is(e) then
+      seen.origins = seen.origins or {}
+      seen.origins[#seen] = M.origin(e) or script_traceback()
+    end
     return e
   end
   return settled(seen, xpcall(fn, note, ...))

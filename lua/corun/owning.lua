@@ -133,7 +133,7 @@ end
 
 function scopes.owns_something(scope)
   return next(scope._tasks) ~= nil or next(scope._processes) ~= nil or next(scope._listeners) ~= nil
-    or scope._defers ~= nil or next(scope._children) ~= nil
+    or scope._defers or next(scope._children) ~= nil
 end
 
 local function wait_for_tasks(scope)
@@ -216,6 +216,7 @@ end
 --- The end of an owning scope. Its tasks are waited for, even through a cancellation from outside (which concerns
 --- them, too); that cancellation is returned, and whether its own came before the end of its tasks.
 local function join(scope)
+  if not scopes.owns_something(scope) then return nil, not scope._cancelled end
   local ok, interruption = pcall(wait_for_tasks, scope)
   local in_time = not scope._cancelled
   if not ok and not errors.is_kind(interruption, "cancelled") then

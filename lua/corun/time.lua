@@ -6,12 +6,14 @@ local scopes = require "corun.scope"
 
 local M = {}
 
+local huge = math.huge
+
 -- Limits
 
 local function bounded(seconds)
   local scope = scopes.open(false)
-  if seconds < math.huge then scope.deadline = core.now() + seconds end
-  if seconds == 0 then scopes.expire(scope) end
+  if seconds == 0 then scopes.expire(scope)
+  elseif seconds < huge then scopes.set_deadline(scope, core.now() + seconds) end
   return scope
 end
 

@@ -129,16 +129,6 @@ static void lua_timer_fired(struct timer *timer) {
   runtime_post(t->runtime, &t->post, deliver_timer);
 }
 
-/* core.timer(object) → Timer, not set. */
-static int f_timer(lua_State *L) {
-  struct lua_timer *t = lua_newuserdatauv(L, sizeof *t, 1);
-  *t = (struct lua_timer){.timer = {.fire = lua_timer_fired}, .runtime = runtime_of(L)};
-  luaL_setmetatable(L, TIMER_CLASS);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
-  return 1;
-}
-
 static void timer_clear(lua_State *L, struct lua_timer *t) {
   if (t->runtime->closed) return;
   timer_stop(&t->runtime->loop, &t->timer);
@@ -147,16 +137,34 @@ static void timer_clear(lua_State *L, struct lua_timer *t) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, t);
 }
 
-/* timer:set(at): fires at that time of core.now(); nil stops it. Anchored while it is set. */
+/* Sets the timer on top of the stack: anchored as long as it is. */
+static void timer_set(lua_State *L, struct lua_timer *t, lua_Number at) {
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+  uint64_t due = at <= 0 ? 1 : at > 9e9 ? (uint64_t)9e18 : (uint64_t)(at * 1e9);
+  if (timer_start(&t->runtime->loop, &t->timer, due)) luaL_error(L, "not enough memory");
+}
+
+/* core.timer(object, at) → Timer, which fires at that time of core.now() */
+static int f_timer(lua_State *L) {
+  lua_Number at = luaL_checknumber(L, 2);
+  struct lua_timer *t = lua_newuserdatauv(L, sizeof *t, 1);
+  *t = (struct lua_timer){.timer = {.fire = lua_timer_fired}, .runtime = runtime_of(L)};
+  luaL_setmetatable(L, TIMER_CLASS);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  timer_set(L, t, at);
+  return 1;
+}
+
+/* timer:set(at): fires at that time instead; nil stops it */
 static int f_timer_set(lua_State *L) {
   struct lua_timer *t = luaL_checkudata(L, 1, TIMER_CLASS);
   lua_Number at = luaL_optnumber(L, 2, -1);
+  bool stops = lua_isnoneornil(L, 2);
   timer_clear(L, t);
-  if (lua_isnoneornil(L, 2)) return 0;
-  lua_pushvalue(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
-  uint64_t due = at <= 0 ? 1 : at > 9e9 ? (uint64_t)9e18 : (uint64_t)(at * 1e9);
-  if (timer_start(&t->runtime->loop, &t->timer, due)) return luaL_error(L, "not enough memory");
+  lua_settop(L, 1);
+  if (!stops) timer_set(L, t, at);
   return 0;
 }
 

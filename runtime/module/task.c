@@ -400,6 +400,20 @@ static int f_scope(lua_State *L) {
   return 1;
 }
 
+/* core.place() → the current task, its scope; the coroutine that runs, unless that is the task's own; in how many
+ * __close handlers it is */
+static int f_place(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  const struct task *t = rt->current ? rt->current : rt->root;
+  lua_settop(L, 0);
+  push_task(L, t);
+  lua_getiuservalue(L, 1, 2);
+  if (L == t->thread) lua_pushnil(L);
+  else lua_pushthread(L);
+  lua_pushinteger(L, rt->current ? closing_depth(rt, t, L) : 0);
+  return 4;
+}
+
 /* core.enter(scope, cancelled): makes it the current task's scope. */
 static int f_enter(lua_State *L) {
   struct runtime *rt = runtime_of(L);
@@ -533,7 +547,7 @@ static int f_check(lua_State *L) {
  * the state, when all finalizers run, the tasks still need theirs. */
 
 static const luaL_Reg functions[] = {
-    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"cancel", f_cancel},
+    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"place", f_place},   {"cancel", f_cancel},
     {"check", f_check}, {"wake_deadlocked", f_wake_deadlocked}, {"closing_depth", f_closing_depth}, {NULL, NULL}};
 static const luaL_Reg task_methods[] = {
     {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
