@@ -52,23 +52,7 @@ M.library_prefix = debug.getinfo(1, "S").source:gsub("error$", ""):gsub("error%.
 local prefix = M.library_prefix
 
 --- The script's frames of the running coroutine (or of `thread`), as debug.traceback would write them.
-local function script_traceback(thread)
-  local lines = {}
-  local level = thread and 0 or 2
-  while #lines < 30 do
-    local frame
-    if thread then frame = debug.getinfo(thread, level, "Sln") else frame = debug.getinfo(level, "Sln") end
-    if not frame then break end
-    if frame.currentline > 0 and frame.source:sub(1, #prefix) ~= prefix then
-      local name = frame.what == "main" and "in main chunk"
-        or frame.name and ("in %s '%s'"):format(frame.namewhat ~= "" and frame.namewhat or "function", frame.name)
-        or ("in function <%s:%d>"):format(frame.short_src, frame.linedefined)
-      lines[#lines + 1] = ("\t%s:%d: %s"):format(frame.short_src, frame.currentline, name)
-    end
-    level = level + 1
-  end
-  return table.concat(lines, "\n")
-end
+local function script_traceback(thread) return core.traceback(prefix, thread) end
 M.script_traceback = script_traceback
 
 ---@param kind corun.ErrorKind

@@ -29,12 +29,13 @@ local scope_of, set_scope = core.Task.__index._scope, core.Task.__index._set_sco
 ---@field _deadline number|false
 ---@field _timer any              for the deadline, or false
 ---@field _tasks table<corun.Task, true>|false  owning: started in it, not ended
+---@field _task_count integer?             owning: how many these are
 ---@field _processes table<corun.Process, true>? owning: running, or with members of their group left; and
 ---whatever else has `_end_of_scope`
 ---@field _listeners table<table, true>?      owning: open handles of on_signal
 ---@field _errors any[]?           owning: of its body and tasks, in order
 ---@field _tracebacks table<integer, string>? owning: of the errors that are no corun.Error, by their numbers
----@field _queue any               owning: woken when a task ends
+---@field _queue any               owning: woken when its last task ends
 ---@field _defers function[]|false
 ---@field _cleanup_failed boolean? owning: its error is one of cleaning up only
 ---@field _ending boolean?         owning: it waits, shielded, for the end of what it owns
@@ -51,7 +52,7 @@ local function new(parent, owning)
     _timer = false, _tasks = false }
   if owning then
     scope._home, scope._tasks, scope._processes, scope._listeners = scope, {}, {}, {}
-    scope._errors, scope._tracebacks, scope._defers = {}, {}, false
+    scope._errors, scope._tracebacks, scope._defers, scope._task_count = {}, {}, false, 0
     scope._queue = core.queue()
   end
   if not parent then return setmetatable(scope, Scope) end
