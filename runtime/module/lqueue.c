@@ -61,7 +61,9 @@ static int f_queue(lua_State *L) {
   return 1;
 }
 
-struct waitq *test_queue(lua_State *L, int index) { return luaL_testudata(L, index, QUEUE_CLASS); }
+struct waitq *test_queue(lua_State *L, int index) { return test_object(L, index, CLASS_QUEUE); }
+
+static struct waitq *check_queue(lua_State *L) { return check_object(L, 1, CLASS_QUEUE, QUEUE_CLASS); }
 
 static int queue_wait_k(lua_State *L, int status, lua_KContext ctx) {
   struct runtime *rt = runtime_of(L);
@@ -82,7 +84,7 @@ static int queue_wait_k(lua_State *L, int status, lua_KContext ctx) {
 /* queue:wait(seconds?) → true once it was woken, or false on time-out. Raises when the task is cancelled before it was
  * woken. */
 static int f_queue_wait(lua_State *L) {
-  luaL_checkudata(L, 1, QUEUE_CLASS);
+  check_queue(L);
   uint64_t due = check_due(L, 2);
   task_check(runtime_of(L), L);
   lua_settop(L, 1);
@@ -92,13 +94,13 @@ static int f_queue_wait(lua_State *L) {
 
 /* queue:wake(): all that wait now */
 static int f_queue_wake(lua_State *L) {
-  waitq_wake_all(luaL_checkudata(L, 1, QUEUE_CLASS));
+  waitq_wake_all(check_queue(L));
   return 0;
 }
 
 /* queue:wake_one() → the task that has waited longest, or nil when nobody waits */
 static int f_queue_wake_one(lua_State *L) {
-  struct waitq *q = luaL_checkudata(L, 1, QUEUE_CLASS);
+  struct waitq *q = check_queue(L);
   if (waitq_empty(q)) return 0;
   push_task(L, task_of_waiter(q->head.next));
   waitq_wake_one(q);
@@ -159,7 +161,7 @@ static int f_timer(lua_State *L) {
 
 /* timer:set(at): fires at that time instead; nil stops it */
 static int f_timer_set(lua_State *L) {
-  struct lua_timer *t = luaL_checkudata(L, 1, TIMER_CLASS);
+  struct lua_timer *t = check_object(L, 1, CLASS_TIMER, TIMER_CLASS);
   lua_Number at = luaL_optnumber(L, 2, -1);
   bool stops = lua_isnoneornil(L, 2);
   timer_clear(L, t);
@@ -176,7 +178,7 @@ static const luaL_Reg timer_methods[] = {{"set", f_timer_set}, {NULL, NULL}};
 static const luaL_Reg no_meta[] = {{NULL, NULL}}; /* no finalizers, for the reason given in task.c */
 
 void queue_register(lua_State *L, struct runtime *rt) {
-  make_class(L, QUEUE_CLASS, queue_methods, no_meta, rt);
-  make_class(L, TIMER_CLASS, timer_methods, no_meta, rt);
+  make_known_class(L, CLASS_QUEUE, QUEUE_CLASS, queue_methods, no_meta, rt);
+  make_known_class(L, CLASS_TIMER, TIMER_CLASS, timer_methods, no_meta, rt);
   set_functions(L, functions, rt);
 }

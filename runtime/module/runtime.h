@@ -68,6 +68,9 @@ struct post {
   void (*deliver)(struct runtime *rt, lua_State *L, struct post *post); /* pushes hook and arguments */
 };
 
+/* What methods look for in most of their calls, see check_object. */
+enum class { CLASS_CHANNEL, CLASS_PROCESS, CLASS_QUEUE, CLASS_READER, CLASS_TASK, CLASS_TIMER, CLASS_WRITER, CLASSES };
+
 #define RUNTIME_SIGNALS 65 /* Linux has 64 */
 
 struct runtime {
@@ -86,6 +89,7 @@ struct runtime {
   struct stack *idle;           /* schedulers left behind */
   int idle_count;
   unsigned task_ids, searches;  /* the last serial numbers */
+  const void *classes[CLASSES]; /* their metatables, by lua_topointer */
   lua_CFunction pcall, xpcall;  /* to know them in a call stack */
   lua_CFunction wrapped;        /* what coroutine.wrap returns */
   void *canary;                 /* the newest one, see runtime_renew_canary */
@@ -219,6 +223,13 @@ void set_functions(lua_State *L, const luaL_Reg *functions, struct runtime *rt);
 /* A metatable of that name with methods and metamethods; the module table on top of the stack gets it under the last
  * part of the name, so that Lua can add to it. */
 void make_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta, struct runtime *rt);
+
+/* The same for one that check_object and test_object find: as luaL_checkudata and luaL_testudata, without a look into
+ * the registry. */
+void make_known_class(lua_State *L, enum class which, const char *name, const luaL_Reg *methods, const luaL_Reg *meta,
+                      struct runtime *rt);
+void *check_object(lua_State *L, int index, enum class which, const char *name);
+void *test_object(lua_State *L, int index, enum class which);
 
 struct reader;
 struct writer;

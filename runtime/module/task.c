@@ -346,7 +346,7 @@ uint64_t check_due(lua_State *L, int index) {
 
 /* --- Task --- */
 
-static struct task *check_task(lua_State *L, int index) { return luaL_checkudata(L, index, TASK_CLASS); }
+static struct task *check_task(lua_State *L, int index) { return check_object(L, index, CLASS_TASK, TASK_CLASS); }
 
 static struct task *new_task(lua_State *L, struct runtime *rt) {
   struct task *t = lua_newuserdatauv(L, sizeof *t, 2);
@@ -547,8 +547,9 @@ static int f_check(lua_State *L) {
  * the state, when all finalizers run, the tasks still need theirs. */
 
 static const luaL_Reg functions[] = {
-    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"place", f_place},   {"cancel", f_cancel},
-    {"check", f_check}, {"wake_deadlocked", f_wake_deadlocked}, {"closing_depth", f_closing_depth}, {NULL, NULL}};
+    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},  {"place", f_place},
+    {"cancel", f_cancel}, {"check", f_check}, {"wake_deadlocked", f_wake_deadlocked},
+    {"closing_depth", f_closing_depth}, {NULL, NULL}};
 static const luaL_Reg task_methods[] = {
     {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
     {"_waiting", f_waiting},
@@ -557,7 +558,7 @@ static const luaL_Reg no_meta[] = {{NULL, NULL}};
 
 void task_register(lua_State *L, struct runtime *rt) {
   closing_register(L, rt);
-  make_class(L, TASK_CLASS, task_methods, no_meta, rt);
+  make_known_class(L, CLASS_TASK, TASK_CLASS, task_methods, no_meta, rt);
   set_functions(L, functions, rt);
   /* The main thread is the root task: it runs already, and it can only wait on its C stack. */
   struct task *root = new_task(L, rt);
