@@ -84,7 +84,7 @@ end
 function scopes.is_inside(scope)
   local around = core.scope()
   while around and around ~= scope do around = around._parent end
-  return around ~= nil
+  return around == scope
 end
 
 ---@class corun.Attendant  a task of corun's own that serves a scope

@@ -12,8 +12,8 @@ local huge = math.huge
 
 local function bounded(seconds)
   local scope = scopes.open(false)
-  if seconds == 0 then scopes.expire(scope)
-  elseif seconds < huge then scopes.set_deadline(scope, core.now() + seconds) end
+  if seconds < huge then scopes.set_deadline(scope, core.now() + seconds) end
+  if seconds == 0 then scopes.expire(scope) end
   return scope
 end
 
