@@ -2,6 +2,7 @@ local corun = require "corun"
 local raised = require "spec.support.raised"
 local scripts = require "spec.support.scripts"
 local support = require "spec.support"
+local waiting = require "spec.support.waiting"
 
 local NONBLOCK <const> = tonumber("4000", 8)
 
@@ -240,7 +241,7 @@ describe("A Reader as stdin", function()
         if ahead then return corun.run({ "cat", stdin = source.stdout }).stdout end -- copied, as it was read ahead
         return source.stdout:read()
       end)
-      corun.sleep(0)
+      waiting.let_others_run()
       raised.error("busy", function() corun.run { "cat", stdin = source.stdout } end)
       source:write("late\n")
       assert.equal("early\nlate\n", reading:await(10))

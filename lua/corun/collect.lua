@@ -64,7 +64,7 @@ end
 
 --- True when the process has ended: also when it did while we were busy and the loop has not looked since.
 local function has_ended(process)
-  if not process._handle:status() then core.sleep(0) end
+  if not process._handle:status() then core.turn() end
   return process._handle:status()
 end
 
@@ -250,7 +250,7 @@ local function read_what_is_there(readers)
   local before
   repeat
     before = total_of(readers)
-    core.sleep(0)
+    core.turn()
   until total_of(readers) == before
 end
 

@@ -52,23 +52,7 @@ M.library_prefix = debug.getinfo(1, "S").source:gsub("error$", ""):gsub("error%.
 local prefix = M.library_prefix
 
 --- The script's frames of the running coroutine (or of `thread`), as debug.traceback would write them.
-local function script_traceback(thread)
-  local lines = {}
-  local level = thread and 0 or 2
-  while #lines < 30 do
-    local frame
-    if thread then frame = debug.getinfo(thread, level, "Sln") else frame = debug.getinfo(level, "Sln") end
-    if not frame then break end
-    if frame.currentline > 0 and frame.source:sub(1, #prefix) ~= prefix then
-      local name = frame.what == "main" and "in main chunk"
-        or frame.name and ("in %s '%s'"):format(frame.namewhat ~= "" and frame.namewhat or "function", frame.name)
-        or ("in function <%s:%d>"):format(frame.short_src, frame.linedefined)
-      lines[#lines + 1] = ("\t%s:%d: %s"):format(frame.short_src, frame.currentline, name)
-    end
-    level = level + 1
-  end
-  return table.concat(lines, "\n")
-end
+local function script_traceback(thread) return core.traceback(prefix, thread) end
 M.script_traceback = script_traceback
 
 ---@param kind corun.ErrorKind
@@ -232,7 +216,7 @@ end
 
 local function settled(seen, ok, ...)
   if ok then return true, ... end
-  local first, origins = seen[1], seen.origins
+  local first, origins = seen[1], seen.origins or {}
   if first == nil then return false, (...) end -- out of memory: nobody was told
   for i = 2, #seen do first = M.with_also(first, seen[i], origins[1], origins[i]) end
   return false, first, origins[1]
@@ -241,12 +225,15 @@ end
 --- pcall(fn, ...), but an error of a __close handler does not take the place of the error that it cleans up after: it
 --- is added to that one's `also`. Returns the traceback as a third value where the error has none of its own.
 function M.call(fn, ...)
-  local seen = { origins = {} }
+  local seen = {}
   local function note(e) -- is told of the first error, and then of each that a __close handler raises
     if e == nil then e = M.nothing() end
     if seen[1] ~= nil and rawequal(seen[#seen], e) then return e end
     seen[#seen + 1] = e
-    if not M.is(e) then seen.origins[#seen] = M.origin(e) or script_traceback() end
+    if not M.is(e) then
+      seen.origins = seen.origins or {}
+      seen.origins[#seen] = M.origin(e) or script_traceback()
+    end
     return e
   end
   return settled(seen, xpcall(fn, note, ...))

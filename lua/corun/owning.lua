@@ -6,6 +6,7 @@ local locals = require "corun.locals"
 local scopes = require "corun.scope"
 
 local Scope, root, hooks = scopes.Scope, scopes.root, errors.hooks
+local scope_of, state_of = core.Task.__index._scope, core.Task.__index._state
 
 --- What is nobody's business but corun's own: reading for line functions, watching time limits.
 local background = scopes.new(nil, false)
@@ -61,6 +62,7 @@ function Scope:go(fn, ...)
   local home = self._home
   local task = core.task(home, fn, ...)
   home._tasks[task] = true
+  home._task_count = home._task_count + 1
   locals.inherit(task)
   if scopes.cancelled_by(home) then core.cancel(task) end
   count_live(1)
@@ -82,7 +84,7 @@ end
 function scopes.is_inside(scope)
   local around = core.scope()
   while around and around ~= scope do around = around._parent end
-  return around ~= nil
+  return around == scope
 end
 
 ---@class corun.Attendant  a task of corun's own that serves a scope
@@ -132,12 +134,12 @@ function Scope:defer(fn)
 end
 
 function scopes.owns_something(scope)
-  return next(scope._tasks) ~= nil or next(scope._processes) ~= nil or next(scope._listeners) ~= nil
-    or scope._defers ~= nil or next(scope._children) ~= nil
+  return scope._task_count > 0 or next(scope._processes) ~= nil or next(scope._listeners) ~= nil
+    or scope._defers or next(scope._children) ~= nil
 end
 
 local function wait_for_tasks(scope)
-  while next(scope._tasks) do scope._queue:wait() end
+  while scope._task_count > 0 do scope._queue:wait() end
 end
 
 local function run_cleanup(scope, fn, ...)
@@ -209,13 +211,14 @@ function end_all(scope)
     end_abandoned(scope)
     while scope._defers and #scope._defers > 0 do run_cleanup(scope, table.remove(scope._defers)) end
     for handle in pairs(scope._listeners) do handle:close() end
-    if not next(scope._tasks) then stop_processes(scope) end
-  until not (next(scope._tasks) or next(scope._processes) or next(scope._listeners))
+    if scope._task_count == 0 then stop_processes(scope) end
+  until not (scope._task_count > 0 or next(scope._processes) or next(scope._listeners))
 end
 
 --- The end of an owning scope. Its tasks are waited for, even through a cancellation from outside (which concerns
 --- them, too); that cancellation is returned, and whether its own came before the end of its tasks.
 local function join(scope)
+  if not scopes.owns_something(scope) then return nil, not scope._cancelled end
   local ok, interruption = pcall(wait_for_tasks, scope)
   local in_time = not scope._cancelled
   if not ok and not errors.is_kind(interruption, "cancelled") then
@@ -294,10 +297,15 @@ local function owner_of(task, scope)
   return scope
 end
 
+local function forget(owner, task)
+  owner._tasks[task] = nil
+  owner._task_count = owner._task_count - 1
+end
+
 --- Ends the scopes of a task that will not go on: `scope` is its current one.
 function scopes.leave_all(task, scope)
   local owner = owner_of(task, scope)
-  if owner then owner._tasks[task] = nil end
+  if owner then forget(owner, task) end
   while scope and scope ~= root do
     if scope._tasks and not scope._ended then
       scope:cancel("exit")
@@ -321,10 +329,21 @@ function hooks.unwinding_failed(first, last, task)
   return errors.with_also(first, last, tracebacks[task])
 end
 
+--- What a task has raised, as an error of the scope that owns it.
+local function fail_by(task, owner, e, cancelled)
+  local traceback = tracebacks[task]
+  if cancelled then
+    e, traceback = errors.take_also(e)
+  elseif errors.is_kind(e, "cancelled") then
+    e._by = nil -- of a scope that is over: as an error of this task
+  end
+  if e ~= nil then fail(owner, e, traceback) end
+end
+
 function hooks.task_ended(task)
-  local scope = task:_scope()
+  local scope = scope_of(task)
   local owner = owner_of(task, scope)
-  local failed, e = task:_state() == "failed", nil
+  local failed, e = state_of(task) == "failed", nil
   if failed then e = select(2, task:_await()) end
   local cancelled = failed and scopes.is_cancellation(e, scope)
   while scope and scope ~= owner do -- its base; and what a coroutine of it has opened: that is ended with the owner
@@ -333,16 +352,10 @@ function hooks.task_ended(task)
     if not owner then return end
     scope = scope._parent
   end
-  owner._tasks[task] = nil
+  forget(owner, task)
   count_live(-1)
-  local traceback = tracebacks[task]
-  if cancelled then
-    e, traceback = errors.take_also(e)
-  elseif errors.is_kind(e, "cancelled") then
-    e._by = nil -- of a scope that is over: as an error of this task
-  end
-  if e ~= nil then fail(owner, e, traceback) end
-  owner._queue:wake()
+  if failed then fail_by(task, owner, e, cancelled) end
+  if owner._task_count == 0 then owner._queue:wake() end
 end
 
 function hooks.process_ended(process) process:_ended() end

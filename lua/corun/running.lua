@@ -92,7 +92,7 @@ function Running:_all()
 end
 
 local function has_ended(run)
-  core.sleep(0) -- an end that came while we were busy
+  core.turn() -- an end that came while we were busy
   for _, stage in ipairs(run:_all()) do
     if not stage.status then return false end
   end

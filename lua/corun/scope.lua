@@ -12,41 +12,52 @@ local errors = require "corun.error"
 
 local M = {}
 
-local coroutine_status, coroutine_running = coroutine.status, coroutine.running
+local coroutine_status = coroutine.status
+local scope_of, set_scope = core.Task.__index._scope, core.Task.__index._set_scope
 
 ---@class corun.Scope
 ---@field deadline number?  time of corun.now() at which the scope is cancelled; may be set and moved while it runs
----@field _parent corun.Scope?
+---@field _parent corun.Scope|false
 ---@field _home corun.Scope        the owning scope: itself, or the nearest around
----@field _opener corun.Task?     the task that opened it; its current scope while it is in it
----@field _in_coroutine boolean?  opened in a coroutine of the script, not the task's own
+---@field _opener corun.Task|false  the task that opened it; its current scope while it is in it
+---@field _in_coroutine boolean   opened in a coroutine of the script, not the task's own
+---@field _depth integer          in how many __close handlers its task was when it opened it
 ---@field _children table<corun.Scope, true> scopes opened in it that are still open
----@field _cancelled table?        {reason = …} once it is
----@field _shield boolean?
----@field _tasks table<corun.Task, true>?    owning: started in it, not ended
+---@field _cancelled table|false  {reason = …} once it is
+---@field _ended boolean
+---@field _shield boolean
+---@field _deadline number|false
+---@field _timer any              for the deadline, or false
+---@field _tasks table<corun.Task, true>|false  owning: started in it, not ended
+---@field _task_count integer?             owning: how many these are
 ---@field _processes table<corun.Process, true>? owning: running, or with members of their group left; and
 ---whatever else has `_end_of_scope`
 ---@field _listeners table<table, true>?      owning: open handles of on_signal
 ---@field _errors any[]?           owning: of its body and tasks, in order
 ---@field _tracebacks table<integer, string>? owning: of the errors that are no corun.Error, by their numbers
----@field _queue any               owning: woken when a task ends
----@field _defers function[]?
+---@field _queue any               owning: woken when its last task ends
+---@field _defers function[]|false
 ---@field _cleanup_failed boolean? owning: its error is one of cleaning up only
 ---@field _ending boolean?         owning: it waits, shielded, for the end of what it owns
 local Scope = {}
 Scope.__name = "corun.Scope"
 M.Scope = Scope
 
+local no_children = {} -- of all that have none
+
+--- What every scope has is set from the start: what is missing is looked for by metamethods.
 local function new(parent, owning)
-  local scope = { _parent = parent, _children = {} }
+  local scope = { _parent = parent or false, _home = parent and parent._home, _children = no_children, _opener = false,
+    _in_coroutine = false, _depth = 0, _cancelled = false, _ended = false, _shield = false, _deadline = false,
+    _timer = false, _tasks = false }
   if owning then
     scope._home, scope._tasks, scope._processes, scope._listeners = scope, {}, {}, {}
-    scope._errors, scope._tracebacks = {}, {}
+    scope._errors, scope._tracebacks, scope._defers, scope._task_count = {}, {}, false, 0
     scope._queue = core.queue()
-  else
-    scope._home = parent and parent._home
   end
-  if parent then parent._children[scope] = true end
+  if not parent then return setmetatable(scope, Scope) end
+  if parent._children == no_children then parent._children = { [scope] = true }
+  else parent._children[scope] = true end
   return setmetatable(scope, Scope)
 end
 M.new = new
@@ -67,9 +78,9 @@ local function is_around(scope, task)
 end
 M.is_around = is_around
 
---- The innermost scope that counts for a task.
-local function innermost(task)
-  local scope = task:_scope()
+--- The innermost scope that counts for a task whose current one is `scope`.
+local function innermost(task, scope)
+  scope = scope or scope_of(task)
   while not is_around(scope, task) and scope._parent do scope = scope._parent end
   return scope
 end
@@ -100,10 +111,10 @@ M.cancelled_around = cancelled_around
 local function enter(scope)
   local around, cancelled = scope, false
   while around and not cancelled do
-    cancelled = around._cancelled ~= nil
+    cancelled = around._cancelled
     around = around._parent
   end
-  core.enter(scope, cancelled)
+  core.enter(scope, cancelled) -- a table, if it is
 end
 M.enter = enter
 
@@ -122,9 +133,9 @@ enter(root)
 --- the one that it was started in, or in one that it has opened.
 local function deliver(scope)
   local opener = scope._opener
-  if opener and (opener:_scope() == scope or innermost(opener) == scope) then core.cancel(opener) end
+  if opener and (scope_of(opener) == scope or innermost(opener) == scope) then core.cancel(opener) end
   for task in pairs(scope._tasks or {}) do
-    if task:_scope() == scope or innermost(task) == scope then core.cancel(task) end
+    if scope_of(task) == scope or innermost(task) == scope then core.cancel(task) end
   end
   for child in pairs(scope._children) do
     if not child._shield then deliver(child) end
@@ -135,15 +146,13 @@ local function set_deadline(scope, at)
   scope._deadline = at
   if scope._cancelled or scope._ended then return end
   if at and at <= core.now() then return M.expire(scope) end
-  if not scope._timer then
-    if not at then return end
-    scope._timer = core.timer(scope)
-  end
-  scope._timer:set(at)
+  if scope._timer then scope._timer:set(at or nil)
+  elseif at then scope._timer = core.timer(scope, at) end
 end
+M.set_deadline = set_deadline
 
 function Scope.__index(scope, name)
-  if name == "deadline" then return rawget(scope, "_deadline") end
+  if name == "deadline" then return rawget(scope, "_deadline") or nil end
   return Scope[name]
 end
 
@@ -152,7 +161,7 @@ function Scope.__newindex(scope, name, value)
     if value ~= nil and (type(value) ~= "number" or value ~= value) then
       errors.argument("deadline: a time of corun.now() or nil expected, got %s", errors.show(value))
     end
-    set_deadline(scope, value)
+    set_deadline(scope, value or false)
   else
     rawset(scope, name, value)
   end
@@ -183,14 +192,13 @@ M.close = close
 -- cancelling it reaches what it has opened and nothing else. Most tasks never need one.
 local bases = setmetatable({}, { __mode = "k" })
 
-local function base_of(task)
+local function base_of(task, home)
   local base = bases[task]
-  local home = task:_scope()
   if not base and home._tasks and home._tasks[task] then
     base = new(home, false)
     base._opener = task
     bases[task] = base
-    task:_set_scope(base)
+    set_scope(task, base)
   end
   return base
 end
@@ -198,29 +206,31 @@ end
 --- In how many __close handlers a task was when it opened the scope; what other tasks have opened is around all that
 --- this one does.
 local function depth_of(scope, task)
-  return scope._opener == task and scope._depth or 0
+  return scope and scope._opener == task and scope._depth or 0
 end
 
 --- Opens a scope of the current task in its current one.
 local function open(owning)
-  local task, running = core.current(), coroutine_running()
-  base_of(task)
-  local scope = new(current(), owning)
+  local task, outer, running, depth = core.place()
+  if outer._tasks and outer._tasks[task] and not bases[task] then outer = base_of(task, outer) end
+  local parent = innermost(task, outer)
+  local scope = new(parent, owning)
   scope._opener = task
-  if running ~= task:_thread() then
+  if running then
     scope._in_coroutine = true
     opened_in[scope] = running
   end
+  if depth == 0 then return scope end
   -- Opened in a __close handler, it is not concerned by what cancels the function that the handler cleans up after.
-  scope._depth = core.closing_depth()
-  scope._shield = scope._depth > depth_of(scope._parent, task) or nil
+  scope._depth = depth
+  scope._shield = depth > depth_of(parent, task)
   return scope
 end
 M.open = open
 
 --- Cancels one task alone.
 function M.cancel_task(task, reason)
-  local base = task:_state() ~= "ended" and task:_state() ~= "failed" and base_of(task)
+  local base = task:_state() ~= "ended" and task:_state() ~= "failed" and base_of(task, task:_scope())
   if base then base:cancel(reason) end
 end
 
@@ -269,7 +279,7 @@ M.is_cancellation = is_cancellation
 
 --- True where `e` is the expiry of this very scope on its way out, and no scope around it is cancelled.
 function M.is_expiry(scope, e)
-  return errors.is_kind(e, "cancelled") and e._by == scope and scope._cancelled ~= nil and scope._cancelled.expired
+  return errors.is_kind(e, "cancelled") and e._by == scope and scope._cancelled and scope._cancelled.expired
 end
 
 --- When the current task's work is cancelled by the nearest deadline around it, at the latest.

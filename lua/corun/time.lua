@@ -6,11 +6,13 @@ local scopes = require "corun.scope"
 
 local M = {}
 
+local huge = math.huge
+
 -- Limits
 
 local function bounded(seconds)
   local scope = scopes.open(false)
-  if seconds < math.huge then scope.deadline = core.now() + seconds end
+  if seconds < huge then scopes.set_deadline(scope, core.now() + seconds) end
   if seconds == 0 then scopes.expire(scope) end
   return scope
 end
@@ -72,11 +74,9 @@ function M.shield(fn, seconds)
 end
 
 --- Lets other tasks run for so many seconds; 0: lets each that is ready run once. Yields.
----@param seconds number
+---@type fun(seconds: number)
 ---Raises kind "cancelled" in a cancelled scope, at once.
-function M.sleep(seconds)
-  return core.sleep(errors.check_seconds(seconds, "sleep"))
-end
+M.sleep = core.sleep
 
 -- Again
 

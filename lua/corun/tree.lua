@@ -171,7 +171,7 @@ end
 
 --- `frames` are those of the task that has opened the scope.
 function scope_node(scope, frames, tree)
-  local node = { kind = "scope", deadline = scope.deadline, cancelled = scope._cancelled ~= nil, tasks = {},
+  local node = { kind = "scope", deadline = scope.deadline, cancelled = scope._cancelled and true or false, tasks = {},
     processes = {}, scopes = {}, where = frames and where_opened(scope, frames) }
   local based = {} -- task → the scope in which it has opened others
   for child in pairs(scope._children) do

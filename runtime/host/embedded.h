@@ -1,4 +1,4 @@
-/* The Lua sources that the executable carries: made at build time by embed.c. */
+/* The Lua sources that the executable carries, compiled where that is safe: made at build time by embed.c. */
 #ifndef CORUN_EMBEDDED_H
 #define CORUN_EMBEDDED_H
 
@@ -6,7 +6,8 @@
 
 struct embedded {
   const char *name; /* a module, "corun.process", or a script, "examples/checksums.lua"; NULL ends the list */
-  const char *source;
+  const char *chunk; /* what Lua calls it */
+  const char *code;
   size_t size;
 };
 extern const struct embedded embedded_sources[];

@@ -23,14 +23,7 @@ int luaopen_corun_core(lua_State *L);
 /* --- the sources inside, or in CORUN_LUA_DIR --- */
 
 static int load_embedded(lua_State *L, const struct embedded *source) {
-  /* "=[corun]/process.lua": no file of that name exists, and every source begins the same */
-  const char *name = strncmp(source->name, "corun.", 6) ? source->name : source->name + 6;
-  const char *chunk = lua_pushfstring(L, "=[corun]/%s.lua", name);
-  const char *text = source->source;
-  if (*text == '#') text += strcspn(text, "\n"); /* as luaL_loadfile does for "#!" */
-  int status = luaL_loadbufferx(L, text, source->size - (size_t)(text - source->source), chunk, "t");
-  lua_remove(L, -2);
-  return status;
+  return luaL_loadbuffer(L, source->code, source->size, source->chunk);
 }
 
 static int f_load_module(lua_State *L) {
@@ -334,6 +327,10 @@ static bool run_all(lua_State *L, int argc, char **argv, const struct options *o
   return run_script(L, (char *[]){"-", NULL});
 }
 
+/* The young may become so many percent of the heap. With Lua's own 20 a loop that makes short strings can double them
+ * between two collections; each then grows Lua's table of strings and shrinks it again. */
+#define YOUNG_SHARE 10
+
 static int f_main(lua_State *L) {
   int argc = (int)lua_tointeger(L, 1);
   char **argv = lua_touserdata(L, 2);
@@ -347,7 +344,7 @@ static int f_main(lua_State *L) {
   preload(L);
   set_arg(L, argc, argv, o->script);
   lua_gc(L, LUA_GCRESTART);
-  lua_gc(L, LUA_GCGEN, 0, 0);
+  lua_gc(L, LUA_GCGEN, YOUNG_SHARE, 0);
   bool ok = run_all(L, argc, argv, o);
   int status = ok ? 0 : 1;
   /* The end of the main chunk, or its error, is the end of the root scope. */

@@ -34,35 +34,31 @@ static bool holds_main_chunk(lua_State *L, lua_Debug *caller) {
   return found;
 }
 
-static bool is_close_handler(lua_State *L, int level, lua_Debug *ar) {
+/* Of a function that its caller has no name for. */
+static bool unwinds(const struct runtime *rt, lua_State *L, int level, lua_Debug *ar) {
   lua_Debug caller;
-  lua_getinfo(L, "nS", ar);
-  if (ar->name && !strcmp(ar->name, "close") && !strcmp(ar->namewhat, "metamethod")) return true;
+  lua_getinfo(L, "S", ar);
   if (strcmp(ar->what, "Lua") || !lua_getstack(L, level + 1, &caller)) return false;
-  lua_getinfo(L, "Sf", &caller);
+  lua_getinfo(L, "f", &caller);
   lua_CFunction function = lua_tocfunction(L, -1);
   lua_pop(L, 1);
   if (!function) return false;
-  const struct runtime *rt = runtime_of_state(L);
   if (function == rt->pcall) return stands_above(L, ar, &caller, 2);
   if (function == rt->xpcall) return stands_above(L, ar, &caller, 4);
   return holds_main_chunk(L, &caller);
-}
-
-/* True for a C function that is neither pcall nor xpcall: nothing can yield across it. */
-static bool is_boundary(const struct runtime *rt, lua_State *L, lua_Debug *ar) {
-  lua_getinfo(L, "f", ar);
-  lua_CFunction function = lua_tocfunction(L, -1);
-  lua_pop(L, 1);
-  return function && function != rt->pcall && function != rt->xpcall;
 }
 
 static int close_handlers(const struct runtime *rt, const struct task *t, lua_State *L) {
   lua_Debug ar;
   int count = 0, boundaries = 0, level = 0;
   for (; lua_getstack(L, level, &ar); level++) {
-    count += is_close_handler(L, level, &ar);
-    if (level > 0) boundaries += is_boundary(rt, L, &ar); /* level 0 is the operation itself */
+    lua_getinfo(L, "nf", &ar);
+    lua_CFunction function = lua_tocfunction(L, -1);
+    lua_pop(L, 1);
+    if (ar.name) count += !strcmp(ar.name, "close") && !strcmp(ar.namewhat, "metamethod");
+    else if (!function) count += unwinds(rt, L, level, &ar);
+    /* Nothing can yield across a C function but pcall and xpcall. Level 0 is the operation itself. */
+    boundaries += level > 0 && function && function != rt->pcall && function != rt->xpcall;
   }
   /* A user's coroutine that is being closed (coroutine.close, or an error that leaves coroutine.wrap) runs its handlers
    * at its outermost level, where it cannot yield; its body, without a C function in between, could. */

@@ -155,7 +155,7 @@ static bool try_receive(lua_State *L, struct channel *c, int index) {
 
 /* --- send and receive --- */
 
-static struct channel *check(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
+static struct channel *check(lua_State *L, int index) { return check_object(L, index, CLASS_CHANNEL, CLASS); }
 
 /* Leaves the channel, when it is due, and the seconds; a value on top of them stays there. */
 static void prepare(lua_State *L, int seconds, bool has_value) {
@@ -306,7 +306,7 @@ static int read_cases(lua_State *L) {
       lua_rawgeti(L, 4, 1);
       lua_replace(L, 4);
     }
-    if (!luaL_testudata(L, 4, CLASS)) return raise_argument(L, 4, "select", expected);
+    if (!test_object(L, 4, CLASS_CHANNEL)) return raise_argument(L, 4, "select", expected);
     lua_rawseti(L, 3, 2 * i + 1);
   }
   lua_replace(L, 1);
@@ -394,6 +394,6 @@ static const luaL_Reg meta[] = {{"__call", f_call}, {"__close", f_close},       
                                 {"__tostring", f_tostring}, {NULL, NULL}};
 
 void channel_register(lua_State *L, struct runtime *rt) {
-  make_class(L, CLASS, methods, meta, rt);
+  make_known_class(L, CLASS_CHANNEL, CLASS, methods, meta, rt);
   set_functions(L, functions, rt);
 }

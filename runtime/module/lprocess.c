@@ -21,7 +21,7 @@ struct lua_process {
   struct writer *keyboard;
 };
 
-struct process *check_process(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
+struct process *check_process(lua_State *L, int index) { return check_object(L, index, CLASS_PROCESS, CLASS); }
 
 /* --- start --- */
 
@@ -277,7 +277,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 
 void process_register(lua_State *L, struct runtime *rt) {
-  make_class(L, CLASS, methods, meta, rt);
+  make_known_class(L, CLASS_PROCESS, CLASS, methods, meta, rt);
   usage_register(L, rt);
   plan_register(L, rt);
   set_functions(L, functions, rt);

@@ -23,9 +23,9 @@ struct reader *push_reader(lua_State *L, struct runtime *rt) {
   return &r->core;
 }
 
-struct reader *check_reader(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
-struct reader *test_reader(lua_State *L, int index) { return luaL_testudata(L, index, CLASS); }
-struct lua_reader *check_lua_reader(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
+struct reader *check_reader(lua_State *L, int index) { return check_object(L, index, CLASS_READER, CLASS); }
+struct reader *test_reader(lua_State *L, int index) { return test_object(L, index, CLASS_READER); }
+struct lua_reader *check_lua_reader(lua_State *L) { return check_object(L, 1, CLASS_READER, CLASS); }
 
 void reading_end(struct lua_reader *r) {
   r->owner = NULL;
@@ -422,7 +422,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {"__close", f_close}, {"__tostring", f_tostring}, {NULL, NULL}};
 
 void reader_register(lua_State *L, struct runtime *rt) {
-  make_class(L, CLASS, methods, meta, rt);
+  make_known_class(L, CLASS_READER, CLASS, methods, meta, rt);
   lua_getfield(L, -1, "Reader");
   lua_getfield(L, -1, "__index");
   records_register(L, rt);

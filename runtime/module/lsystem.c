@@ -216,6 +216,39 @@ static int f_where(lua_State *L) {
   return 1;
 }
 
+#define FRAMES_MOST 30
+
+/* One frame as debug.traceback would write it. */
+static void add_frame(luaL_Buffer *text, lua_State *L, lua_State *thread, lua_Debug *ar) {
+  lua_getinfo(thread, "n", ar);
+  const char *name = ar->name, *kind = *ar->namewhat ? ar->namewhat : "function";
+  if (!strcmp(ar->what, "main")) lua_pushfstring(L, "\t%s:%d: in main chunk", ar->short_src, ar->currentline);
+  else if (name) lua_pushfstring(L, "\t%s:%d: in %s '%s'", ar->short_src, ar->currentline, kind, name);
+  else
+    lua_pushfstring(L, "\t%s:%d: in function <%s:%d>", ar->short_src, ar->currentline, ar->short_src, ar->linedefined);
+  luaL_addvalue(text);
+}
+
+/* core.traceback(prefix, thread?) → the Lua functions that run there and whose sources do not start with `prefix`,
+ * innermost first, one a line */
+static int f_traceback(lua_State *L) {
+  size_t size;
+  const char *prefix = luaL_checklstring(L, 1, &size);
+  lua_State *thread = lua_isthread(L, 2) ? lua_tothread(L, 2) : L;
+  int frames = 0;
+  lua_Debug ar;
+  luaL_Buffer text;
+  luaL_buffinit(L, &text);
+  for (int level = 0; frames < FRAMES_MOST && lua_getstack(thread, level, &ar); level++) {
+    lua_getinfo(thread, "Sl", &ar);
+    if (ar.currentline <= 0 || !strncmp(ar.source, prefix, size)) continue;
+    if (frames++) luaL_addchar(&text, '\n');
+    add_frame(&text, L, thread, &ar);
+  }
+  luaL_pushresult(&text);
+  return 1;
+}
+
 static int f_pid(lua_State *L) {
   lua_pushinteger(L, getpid());
   return 1;
@@ -255,7 +288,7 @@ static int f_system_error(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"user", f_user},   {"group", f_group},   {"rlimit", f_rlimit}, {"environ", f_environ}, {"setenv", f_setenv},
     {"which", f_which}, {"cwd", f_cwd},       {"isatty", f_isatty}, {"holders", f_holders}, {"where", f_where},
-    {"time", f_time},   {"processors", f_processors},
+    {"time", f_time},   {"processors", f_processors}, {"traceback", f_traceback},
     {"pid", f_pid},     {"make_directory", f_make_directory}, {"remove_directory", f_remove_directory},
     {"system_error", f_system_error}, {NULL, NULL}};
 

@@ -22,8 +22,10 @@ struct writer *push_writer(lua_State *L, struct runtime *rt) {
   return &w->core;
 }
 
-struct writer *check_writer(lua_State *L, int index) { return luaL_checkudata(L, index, CLASS); }
-static struct lua_writer *check_lua_writer(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
+struct writer *check_writer(lua_State *L, int index) { return check_object(L, index, CLASS_WRITER, CLASS); }
+static struct lua_writer *check_lua_writer(lua_State *L) {
+  return check_object(L, 1, CLASS_WRITER, CLASS);
+}
 
 bool writing_begin(struct runtime *rt, struct lua_writer *w) {
   if (w->owner && w->owner != rt->current) return false;
@@ -306,7 +308,7 @@ static const luaL_Reg meta[] = {{"__gc", f_abandon}, {"__close", f_abandon}, {"_
                                {"__newindex", f_newindex}, {NULL, NULL}};
 
 void writer_register(lua_State *L, struct runtime *rt) {
-  make_class(L, CLASS, methods, meta, rt);
+  make_known_class(L, CLASS_WRITER, CLASS, methods, meta, rt);
   /* __index: a function over the methods, for the fields. */
   lua_getfield(L, -1, "Writer");
   lua_pushlightuserdata(L, rt);

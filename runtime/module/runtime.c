@@ -204,6 +204,27 @@ void make_class(lua_State *L, const char *name, const luaL_Reg *methods, const l
   lua_setfield(L, -2, strrchr(name, '.') + 1);
 }
 
+void make_known_class(lua_State *L, enum class which, const char *name, const luaL_Reg *methods, const luaL_Reg *meta,
+                      struct runtime *rt) {
+  make_class(L, name, methods, meta, rt);
+  luaL_getmetatable(L, name); /* the registry keeps it */
+  rt->classes[which] = lua_topointer(L, -1);
+  lua_pop(L, 1);
+}
+
+void *test_object(lua_State *L, int index, enum class which) {
+  void *object = lua_touserdata(L, index);
+  if (!object || !lua_getmetatable(L, index)) return NULL;
+  const void *metatable = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return metatable == runtime_of(L)->classes[which] ? object : NULL;
+}
+
+void *check_object(lua_State *L, int index, enum class which, const char *name) {
+  void *object = test_object(L, index, which);
+  return object ? object : luaL_checkudata(L, index, name); /* which raises */
+}
+
 static const luaL_Reg canary_meta[] = {{"__gc", f_canary_gc}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"hooks", f_hooks}, {"exiting", f_exiting}, {NULL, NULL}};
 

@@ -68,6 +68,9 @@ struct post {
   void (*deliver)(struct runtime *rt, lua_State *L, struct post *post); /* pushes hook and arguments */
 };
 
+/* What methods look for in most of their calls, see check_object. */
+enum class { CLASS_CHANNEL, CLASS_PROCESS, CLASS_QUEUE, CLASS_READER, CLASS_TASK, CLASS_TIMER, CLASS_WRITER, CLASSES };
+
 #define RUNTIME_SIGNALS 65 /* Linux has 64 */
 
 struct runtime {
@@ -77,6 +80,7 @@ struct runtime {
   struct task *current;         /* NULL in the scheduler and in hooks */
   struct task *first, *last;    /* ready, in order */
   int runs;                     /* tasks resumed since the last turn */
+  uint64_t tick;                /* loop_tick at the last turn */
   unsigned random;              /* where the next select begins */
   int reads;                    /* reads made without a turn, see runtime_may_read */
   struct post posts;            /* ring */
@@ -85,6 +89,7 @@ struct runtime {
   struct stack *idle;           /* schedulers left behind */
   int idle_count;
   unsigned task_ids, searches;  /* the last serial numbers */
+  const void *classes[CLASSES]; /* their metatables, by lua_topointer */
   lua_CFunction pcall, xpcall;  /* to know them in a call stack */
   lua_CFunction wrapped;        /* what coroutine.wrap returns */
   void *canary;                 /* the newest one, see runtime_renew_canary */
@@ -132,6 +137,8 @@ void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t d
 
 /* Lets the loop and the other tasks have a turn: parks the current task as ready. */
 void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k);
+/* Lets those run that are ready; the loop gets its turn only now and then. */
+void task_give_way(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k);
 
 static inline struct task *task_of_waiter(struct waiter *waiter) { return (struct task *)waiter; }
 
@@ -148,6 +155,9 @@ void task_become_root(struct runtime *rt);
 uint64_t check_due(lua_State *L, int index);
 /* The same, with an error that names `what`, at the script's line. */
 uint64_t check_seconds(lua_State *L, int index, const char *what);
+/* The same for what must not be nil, as seconds; and the time in so many. */
+lua_Number check_some_seconds(lua_State *L, int index, const char *what);
+uint64_t due_in(lua_Number seconds);
 
 /* A task's userdata, on top of the stack. */
 void push_task(lua_State *L, const struct task *t);
@@ -213,6 +223,13 @@ void set_functions(lua_State *L, const luaL_Reg *functions, struct runtime *rt);
 /* A metatable of that name with methods and metamethods; the module table on top of the stack gets it under the last
  * part of the name, so that Lua can add to it. */
 void make_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta, struct runtime *rt);
+
+/* The same for one that check_object and test_object find: as luaL_checkudata and luaL_testudata, without a look into
+ * the registry. */
+void make_known_class(lua_State *L, enum class which, const char *name, const luaL_Reg *methods, const luaL_Reg *meta,
+                      struct runtime *rt);
+void *check_object(lua_State *L, int index, enum class which, const char *name);
+void *test_object(lua_State *L, int index, enum class which);
 
 struct reader;
 struct writer;

@@ -143,6 +143,7 @@ static void turn(struct runtime *rt, bool block) {
   rt->runs = rt->reads = 0;
   if (block && rt->before_wait) rt->before_wait(rt);
   loop_turn(&rt->loop, block);
+  rt->tick = loop_tick();
   runtime_deliver(rt);
 }
 
@@ -252,14 +253,23 @@ void task_park(struct runtime *rt, lua_State *L, struct waitq *queue, uint64_t d
   }
 }
 
-void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k) {
+static void stand_in_line(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k) {
   struct task *t = current_task(rt, L);
   t->at = L;
   t->wake = WAKE_EVENT;
   if (!may_yield(t, L) && !has_scheduler(rt)) return;
-  rt->runs = RUNS_PER_TURN;
   make_ready(t, WAKE_EVENT);
   leave(rt, L, t, ctx, k);
+}
+
+void task_breathe(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k) {
+  rt->runs = RUNS_PER_TURN;
+  stand_in_line(rt, L, ctx, k);
+}
+
+void task_give_way(struct runtime *rt, lua_State *L, lua_KContext ctx, lua_KFunction k) {
+  if (loop_tick() != rt->tick) rt->runs = RUNS_PER_TURN;
+  stand_in_line(rt, L, ctx, k);
 }
 
 bool runtime_may_run(struct runtime *rt) {
@@ -304,26 +314,39 @@ enum wake task_outcome(struct runtime *rt, lua_State *L, int status) {
   return WAKE_EVENT;
 }
 
-uint64_t check_seconds(lua_State *L, int index, const char *what) {
-  if (lua_isnoneornil(L, index)) return 0;
+uint64_t due_in(lua_Number seconds) {
+  uint64_t now = loop_now();
+  return seconds > 1e9 ? now + (uint64_t)1e18 : now + (uint64_t)ceil(seconds * 1e9);
+}
+
+static bool are_seconds(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) >= 0;
+}
+
+lua_Number check_some_seconds(lua_State *L, int index, const char *what) {
+  if (are_seconds(L, index)) return lua_tonumber(L, index);
   runtime_push_hook(L, "check_seconds");
   lua_pushvalue(L, index);
   lua_pushstring(L, what);
   lua_call(L, 2, 0);
-  return check_due(L, index);
+  return luaL_argerror(L, index, "seconds expected"); /* the hook has raised */
+}
+
+uint64_t check_seconds(lua_State *L, int index, const char *what) {
+  if (lua_isnoneornil(L, index)) return 0;
+  return due_in(check_some_seconds(L, index, what));
 }
 
 uint64_t check_due(lua_State *L, int index) {
   if (lua_isnoneornil(L, index)) return 0;
   lua_Number seconds = luaL_checknumber(L, index);
   luaL_argcheck(L, seconds >= 0, index, "seconds expected, 0 or more");
-  uint64_t now = loop_now();
-  return seconds > 1e9 ? now + (uint64_t)1e18 : now + (uint64_t)ceil(seconds * 1e9);
+  return due_in(seconds);
 }
 
 /* --- Task --- */
 
-static struct task *check_task(lua_State *L, int index) { return luaL_checkudata(L, index, TASK_CLASS); }
+static struct task *check_task(lua_State *L, int index) { return check_object(L, index, CLASS_TASK, TASK_CLASS); }
 
 static struct task *new_task(lua_State *L, struct runtime *rt) {
   struct task *t = lua_newuserdatauv(L, sizeof *t, 2);
@@ -375,6 +398,20 @@ static int f_scope(lua_State *L) {
   f_current(L);
   lua_getiuservalue(L, -1, 2);
   return 1;
+}
+
+/* core.place() → the current task, its scope; the coroutine that runs, unless that is the task's own; in how many
+ * __close handlers it is */
+static int f_place(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  const struct task *t = rt->current ? rt->current : rt->root;
+  lua_settop(L, 0);
+  push_task(L, t);
+  lua_getiuservalue(L, 1, 2);
+  if (L == t->thread) lua_pushnil(L);
+  else lua_pushthread(L);
+  lua_pushinteger(L, rt->current ? closing_depth(rt, t, L) : 0);
+  return 4;
 }
 
 /* core.enter(scope, cancelled): makes it the current task's scope. */
@@ -510,8 +547,9 @@ static int f_check(lua_State *L) {
  * the state, when all finalizers run, the tasks still need theirs. */
 
 static const luaL_Reg functions[] = {
-    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},   {"cancel", f_cancel},
-    {"check", f_check}, {"wake_deadlocked", f_wake_deadlocked}, {"closing_depth", f_closing_depth}, {NULL, NULL}};
+    {"task", f_task},   {"current", f_current}, {"scope", f_scope}, {"enter", f_enter},  {"place", f_place},
+    {"cancel", f_cancel}, {"check", f_check}, {"wake_deadlocked", f_wake_deadlocked},
+    {"closing_depth", f_closing_depth}, {NULL, NULL}};
 static const luaL_Reg task_methods[] = {
     {"_await", f_await}, {"_state", f_state}, {"_id", f_id}, {"_thread", f_thread},
     {"_waiting", f_waiting},
@@ -520,7 +558,7 @@ static const luaL_Reg no_meta[] = {{NULL, NULL}};
 
 void task_register(lua_State *L, struct runtime *rt) {
   closing_register(L, rt);
-  make_class(L, TASK_CLASS, task_methods, no_meta, rt);
+  make_known_class(L, CLASS_TASK, TASK_CLASS, task_methods, no_meta, rt);
   set_functions(L, functions, rt);
   /* The main thread is the root task: it runs already, and it can only wait on its C stack. */
   struct task *root = new_task(L, rt);

@@ -18,8 +18,8 @@ end)
 local function settle()
   collectgarbage()
   collectgarbage()
-  corun.sleep(0) -- a turn of the loop: closed handles are let go there
-  corun.sleep(0)
+  corun.sleep(1e-9) -- a turn of the loop: closed handles are let go there
+  corun.sleep(1e-9)
 end
 
 settle()
