@@ -354,11 +354,9 @@ int spawn_start(struct loop *loop, const struct spawn_request *request, struct s
     goto reap;
   }
   /* pid is never waited for by anybody but us, so it cannot be recycled before the watch is set. */
-  err = watch_open(loop, pidfd, pidfd_event, child, &watch);
-  if (!err) err = watch_set(watch, UV_READABLE);
+  err = watch_open(loop, pidfd, UV_READABLE, pidfd_event, child, &watch);
   if (err) {
     failure->error = err;
-    if (watch) watch_close(watch);
     kill(pid, SIGKILL);
     goto reap;
   }
