@@ -69,7 +69,6 @@ void reader_end_terminal(struct reader *r) {
 }
 
 static void watch_event(void *owner, int events) {
-  (void)events;
   struct reader *r = owner;
   r->drained = false;
   if (r->held || r->lazy) {
@@ -79,6 +78,8 @@ static void watch_event(void *owner, int events) {
     return;
   }
   ssize_t n = reader_fill(r);
+  /* The end need not wait for the next turn. */
+  if (n > 0 && events & UV_DISCONNECT && wants_more(r)) reader_fill(r);
   if (n > 0) waitq_wake_all(&r->readable);
 }
 

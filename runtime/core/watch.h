@@ -17,7 +17,8 @@
 
 struct watch;
 
-/* Called with UV_READABLE, UV_WRITABLE or both; errors and hang-ups come as what is waited for. */
+/* Called with UV_READABLE, UV_WRITABLE or both; errors and hang-ups come as what is waited for. With UV_DISCONNECT (which not
+ * every backend reports) the other side has gone: after what is there comes the end. */
 typedef void (*watch_cb)(void *owner, int events);
 
 /* Fails where the descriptor cannot be polled. */

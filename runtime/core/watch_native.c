@@ -164,7 +164,9 @@ static void dispatch(const struct epoll_event *event) {
   int events = (event->events & EPOLLIN ? UV_READABLE : 0) | (event->events & EPOLLOUT ? UV_WRITABLE : 0);
   if (event->events & (EPOLLERR | EPOLLHUP)) events = UV_READABLE | UV_WRITABLE;
   events &= watch->events; /* by now */
-  if (watch->cb && events) watch->cb(watch->owner, events);
+  if (!watch->cb || !events) return;
+  if (event->events & EPOLLHUP) events |= UV_DISCONNECT;
+  watch->cb(watch->owner, events);
 }
 
 void watch_turn(struct loop *loop, uint64_t due) {
