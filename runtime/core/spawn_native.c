@@ -284,9 +284,7 @@ static pid_t clone_child(struct loop *loop, struct child_plan *plan, int *pidfd)
   return pid;
 }
 
-static void record_status(int wait_status, const struct rusage *usage, struct spawn_status *status) {
-  status->has_usage = true;
-  status->usage = *usage;
+static void record_status(int wait_status, struct spawn_status *status) {
   if (WIFSIGNALED(wait_status)) {
     status->code = -1;
     status->signo = WTERMSIG(wait_status);
@@ -312,14 +310,14 @@ static void pidfd_event(void *owner, int events) {
   do pid = wait4(child->pid, &wait_status, WNOHANG, &usage);
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return; /* a thread of a multithreaded leader; the end of the process is still to come */
-  if (pid > 0) record_status(wait_status, &usage, &status);
+  if (pid > 0) record_status(wait_status, &status);
   else status = (struct spawn_status){.unknown = true, .code = -1};
   child->reaped = true;
   watch_close(child->handle);
   child->handle = NULL;
   /* The pidfd is kept only while it can still reach somebody: the members of a group that outlive their leader. */
   if (!child->own_group || spawn_signal_group(child, 0)) fd_close(&child->pidfd);
-  child->ended(child, &status);
+  child->ended(child, &status, pid > 0 ? &usage : NULL);
 }
 
 int spawn_start(struct loop *loop, const struct spawn_request *request, struct spawn_child *child,

@@ -15,8 +15,8 @@ static void test_exit(void) {
   CHECK_EQUAL(child.status.code, 7);
   CHECK_EQUAL(child.status.signo, 0);
   CHECK(!child.status.unknown && !child.status.core_dumped);
-  CHECK_EQUAL(child.status.has_usage, is_native);
-  if (is_native) CHECK(child.status.usage.ru_maxrss > 100);
+  CHECK_EQUAL(child.has_usage, is_native);
+  if (is_native) CHECK(child.usage.ru_maxrss > 100);
 }
 
 static void test_signal(void) {
@@ -143,7 +143,7 @@ static void test_status_taken_by_others(void) {
   CHECK_EQUAL(start(&child, &request, &failure), 0);
   CHECK_EQUAL(waitpid(child.core.pid, NULL, 0), child.core.pid);
   finish(&child);
-  CHECK(child.status.unknown && child.status.code == -1 && !child.status.has_usage);
+  CHECK(child.status.unknown && child.status.code == -1 && !child.has_usage);
 }
 
 static void test_death_of_the_parent(void) {
