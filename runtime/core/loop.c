@@ -1,7 +1,9 @@
 #include "loop.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
+#include "fd.h"
 #include "tree.h"
 #include "watch.h"
 
@@ -9,6 +11,7 @@ int loop_init(struct loop *loop) {
   *loop = (struct loop){0};
   loop->owned.prev = loop->owned.next = &loop->owned;
   int err = uv_loop_init(&loop->uv);
+  loop->null = fd_open("/dev/null", O_RDONLY, 0);
   return err ? err : watch_begin(loop);
 }
 
@@ -34,6 +37,7 @@ void loop_close(struct loop *loop) {
     owned->close(owned);
   }
   watch_end(loop);
+  fd_close(&loop->null);
   while (uv_loop_close(&loop->uv) == UV_EBUSY) uv_run(&loop->uv, UV_RUN_ONCE);
   tree_forget(loop);
   free(loop->timers);

@@ -33,6 +33,7 @@ struct loop {
   struct timer **timers;   /* a binary heap by due time */
   size_t timer_count, timer_capacity;
   char *spare, *large_spare; /* a free block each for the next buffer, or NULL */
+  int null;                /* /dev/null, for the stdin of children; negative: could not be opened */
   void *spawn_state;       /* private to the spawn backend */
   unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
   struct tree_look *look;  /* private to tree.c */
