@@ -179,8 +179,8 @@ static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int st
   int err = fd_pipe(pair);
   if (err) return err;
   keep_for_child(plan, child_writes ? pair[1] : pair[0]);
-  if (r) reader_open(r, &rt->loop, pair[0]);
-  else writer_open(w, &rt->loop, pair[1]);
+  if (r) reader_open(r, &rt->loop, fd_settle(pair[0]));
+  else writer_open(w, &rt->loop, fd_settle(pair[1]));
   lua_rawseti(L, streams, child);
   return plan->close_fds[plan->close_count - 1];
 }
