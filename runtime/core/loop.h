@@ -1,4 +1,5 @@
-/* The loop: watched descriptors (watch.h), corun's timers, one uv_loop_t for what else libuv does, and the one place that turns it.
+/* The loop: watched descriptors (watch.h), corun's timers, one uv_loop_t for what else libuv does, and the one place that
+ * turns it.
  *
  * A turn runs the callbacks, which record what happened and wake waiters, and then fires the timers that are
  * due. Nothing in here knows Lua; whoever turns the loop resumes tasks between two turns.

@@ -100,7 +100,7 @@ void watch_close(struct watch *watch) {
   struct watches *watches = watch->loop->watches;
   count(watch, -1);
   forget_change(watch);
-  if (watch->polled) tell_kernel(watch, 0); /* by closing it alone it would not go: a child of another thread may have it */
+  if (watch->polled) tell_kernel(watch, 0); /* a child that another thread has just cloned may keep it open */
   if (!watches->in_turn) {
     free(watch);
     return;
