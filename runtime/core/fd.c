@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,23 @@ int fd_duplicate(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
   return copy < 0 ? uv_translate_sys_error(errno) : copy;
 }
+
+/* Up to the first number descriptors stay where they are; others go above the second. */
+#define FEW 64
+#define SETTLED 1024
+
+static atomic_bool are_many;
+
+int fd_settle(int fd) {
+  if (fd < FEW || fd >= SETTLED) return fd;
+  int settled = fcntl(fd, F_DUPFD_CLOEXEC, SETTLED);
+  if (settled < 0) return fd; /* over the limit of open files */
+  close(fd);
+  atomic_store_explicit(&are_many, true, memory_order_relaxed);
+  return settled;
+}
+
+bool fd_are_many(void) { return atomic_load_explicit(&are_many, memory_order_relaxed); }
 
 int fd_set_nonblocking(int fd, bool on) {
   int flags = fcntl(fd, F_GETFL);

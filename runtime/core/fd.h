@@ -15,6 +15,13 @@ int fd_open(const char *path, int flags, unsigned mode);
 int fd_duplicate(int fd);
 int fd_set_nonblocking(int fd, bool on);
 
+/* To be said of a descriptor that a child of ours keeps open: where many are, it gets a number out of the way of those
+ * with which further children are started, so that these have few to copy. The descriptor, under whatever number. */
+int fd_settle(int fd);
+
+/* Whether there are many: some were moved. */
+bool fd_are_many(void);
+
 /* A new open file description of what `fd` is open on, not blocking: O_NONBLOCK belongs to the description, and
  * others may share the one of our stdin. Where that cannot be had (sockets, systems without /proc), UV_ENOTSUP. */
 int fd_reopen(int fd, int flags);

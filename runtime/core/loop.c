@@ -1,22 +1,18 @@
 #include "loop.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
+#include "fd.h"
 #include "tree.h"
-
-/* It only has to end the turn: loop_turn fires what is due. A turn runs libuv's timers before it polls; one that came
- * due between set_clock and there would be spent, and the poll would then wait without an end. uv_stop makes that poll
- * return at once. */
-static void clock_cb(uv_timer_t *clock) {
-  uv_stop(clock->loop);
-}
+#include "watch.h"
 
 int loop_init(struct loop *loop) {
   *loop = (struct loop){0};
   loop->owned.prev = loop->owned.next = &loop->owned;
   int err = uv_loop_init(&loop->uv);
-  if (err) return err;
-  return uv_timer_init(&loop->uv, &loop->clock);
+  loop->null = fd_open("/dev/null", O_RDONLY, 0);
+  return err ? err : watch_begin(loop);
 }
 
 void loop_own(struct loop *loop, struct owned *owned, void (*close)(struct owned *)) {
@@ -40,7 +36,8 @@ void loop_close(struct loop *loop) {
     loop_disown(owned);
     owned->close(owned);
   }
-  uv_close((uv_handle_t *)&loop->clock, NULL);
+  watch_end(loop);
+  fd_close(&loop->null);
   while (uv_loop_close(&loop->uv) == UV_EBUSY) uv_run(&loop->uv, UV_RUN_ONCE);
   tree_forget(loop);
   free(loop->timers);
@@ -116,27 +113,13 @@ static void fire_due(struct loop *loop) {
   }
 }
 
-/* libuv counts whole milliseconds from the time it last looked at the clock: look now, and round up, or the loop
- * would wake just before the timer is due and spin. */
-static void set_clock(struct loop *loop) {
-  if (!loop->timer_count) {
-    uv_timer_stop(&loop->clock);
-    return;
-  }
-  uint64_t now = loop_now(), due = loop->timers[0]->due;
-  uint64_t ms = due <= now ? 0 : (due - now + 999999) / 1000000;
-  uv_update_time(&loop->uv);
-  uv_timer_start(&loop->clock, clock_cb, ms, 0);
-}
-
 void loop_turn(struct loop *loop, bool block) {
-  if (block) set_clock(loop);
-  uv_run(&loop->uv, block ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+  watch_turn(loop, !block ? 0 : loop->timer_count ? loop->timers[0]->due : WATCH_FOREVER);
   fire_due(loop);
 }
 
 bool loop_alive(struct loop *loop) {
-  return loop->timer_count || uv_loop_alive(&loop->uv);
+  return loop->timer_count || watch_alive(loop);
 }
 
 static char **spare_of(struct loop *loop, size_t size) {

@@ -1,6 +1,7 @@
-/* The loop: one uv_loop_t with corun's timers, and the one place that turns it.
+/* The loop: watched descriptors (watch.h), corun's timers, one uv_loop_t for what else libuv does, and the one place that
+ * turns it.
  *
- * A turn runs libuv's callbacks, which record what happened and wake waiters, and then fires the timers that are
+ * A turn runs the callbacks, which record what happened and wake waiters, and then fires the timers that are
  * due. Nothing in here knows Lua; whoever turns the loop resumes tasks between two turns.
  *
  * Ownership: the loop belongs to its Lua state and is closed with it. loop_close closes what is left on it and turns
@@ -19,6 +20,7 @@ struct cgroup;
 struct process;
 struct timer;
 struct tree_look;
+struct watches;
 
 /* Whatever holds descriptors on the loop is in its list, so that loop_close reaches also what no finalizer does. */
 struct owned {
@@ -28,10 +30,12 @@ struct owned {
 
 struct loop {
   uv_loop_t uv;
-  uv_timer_t clock;        /* wakes the loop when the nearest timer is due */
+  bool uv_changed;         /* to be set by who has started something of libuv's on it: the next turn runs it */
+  struct watches *watches; /* private to watch.h */
   struct timer **timers;   /* a binary heap by due time */
   size_t timer_count, timer_capacity;
   char *spare, *large_spare; /* a free block each for the next buffer, or NULL */
+  int null;                /* /dev/null, for the stdin of children; negative: could not be opened */
   void *spawn_state;       /* private to the spawn backend */
   unsigned writes;         /* made by our Writers so far: what we wait for may be the answer */
   struct tree_look *look;  /* private to tree.c */

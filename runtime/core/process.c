@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "fd.h"
@@ -15,9 +16,17 @@ static void unlink_from_loop(struct process *p) {
   p->prev = p->next = NULL;
 }
 
-static void child_ended(struct spawn_child *child, const struct spawn_status *status) {
+/* It is longer than the status, and few of 10,000 children have ended. */
+static struct rusage *keep_usage(const struct rusage *usage) {
+  struct rusage *kept = usage ? malloc(sizeof *kept) : NULL;
+  if (kept) *kept = *usage;
+  return kept;
+}
+
+static void child_ended(struct spawn_child *child, const struct spawn_status *status, const struct rusage *usage) {
   struct process *p = (struct process *)((char *)child - offsetof(struct process, child));
   p->status = *status;
+  p->usage = keep_usage(usage);
   p->has_ended = true;
   p->tree.has_ended = true;
   p->ended_at = loop_now();
@@ -186,11 +195,15 @@ void process_close(struct process *p) {
   /* Members of a group whose leader has ended are not killed here: that is for stop plans to decide. */
   forget(p, process_is_running(p) && !p->detached);
   drop_cgroup(p, true);
+  free(p->usage);
+  p->usage = NULL;
 }
 
 void process_abandon(struct process *p) {
   forget(p, false);
   drop_cgroup(p, false);
+  free(p->usage);
+  p->usage = NULL;
 }
 
 void process_let_go(struct process *p) {

@@ -19,6 +19,7 @@ struct process {
   /* read-only */
   struct spawn_child child;    /* child.pid: 0 before the start; stays readable after the end */
   struct spawn_status status;  /* once has_ended */
+  struct rusage *usage;        /* the same; NULL where it cannot be known */
   bool has_ended;
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;

@@ -36,8 +36,10 @@ static bool wants_more(const struct reader *r) {
   return buffer_size(&r->buffer) < most;
 }
 
+static int events_wanted(const struct reader *r) { return wants_more(r) ? UV_READABLE : 0; }
+
 static void update_watch(struct reader *r) {
-  if (r->watch) watch_set(r->watch, wants_more(r) ? UV_READABLE : 0);
+  if (r->watch) watch_set(r->watch, events_wanted(r));
 }
 
 static void finish(struct reader *r, int error) {
@@ -67,7 +69,6 @@ void reader_end_terminal(struct reader *r) {
 }
 
 static void watch_event(void *owner, int events) {
-  (void)events;
   struct reader *r = owner;
   r->drained = false;
   if (r->held || r->lazy) {
@@ -77,6 +78,8 @@ static void watch_event(void *owner, int events) {
     return;
   }
   ssize_t n = reader_fill(r);
+  /* The end need not wait for the next turn. */
+  if (n > 0 && events & UV_DISCONNECT && wants_more(r)) reader_fill(r);
   if (n > 0) waitq_wake_all(&r->readable);
 }
 
@@ -95,9 +98,8 @@ void reader_open(struct reader *r, struct loop *loop, int fd) {
 
 int reader_start(struct reader *r) {
   if (r->is_file) return 0;
-  int err = watch_open(r->loop, r->fd, watch_event, r, &r->watch);
+  int err = watch_open(r->loop, r->fd, events_wanted(r), watch_event, r, &r->watch);
   if (err) finish(r, err);
-  else update_watch(r);
   return err;
 }
 

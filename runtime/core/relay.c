@@ -173,13 +173,12 @@ int relay_add(struct relay *r, int fd, bool polled) {
 }
 
 int relay_start(struct relay *r) {
-  int err = watch_open(r->loop, r->source, source_event, r, &r->watch);
+  int err = watch_open(r->loop, r->source, UV_READABLE, source_event, r, &r->watch);
   for (size_t i = 0; i < r->count && !err; i++) {
     struct relay_output *o = &r->outputs[i];
     o->relay = r;
-    if (o->polled) err = watch_open(r->loop, o->fd, output_event, o, &o->watch);
+    if (o->polled) err = watch_open(r->loop, o->fd, 0, output_event, o, &o->watch);
   }
-  if (!err) err = watch_set(r->watch, UV_READABLE);
   if (err) finish(r, err);
   return err;
 }

@@ -105,8 +105,6 @@ struct spawn_status {
   bool core_dumped;
   int code;          /* -1 where it ended by a signal */
   int signo;         /* 0 where it exited */
-  bool has_usage;
-  struct rusage usage;
 };
 
 /* The backend's half of a child. Private to the backends but for pid. */
@@ -118,7 +116,8 @@ struct spawn_child {
   uint64_t mark;          /* that it really has; 0: none */
   int pidfd;              /* native: open until the group is known to be empty */
   void *handle;           /* native: the watch of the pidfd; libuv: the uv_process_t */
-  void (*ended)(struct spawn_child *, const struct spawn_status *); /* called once, from the loop */
+  /* Called once, from the loop; the usage is NULL where it cannot be known. */
+  void (*ended)(struct spawn_child *, const struct spawn_status *, const struct rusage *);
 };
 
 /* Once for each loop, before and after all else. */

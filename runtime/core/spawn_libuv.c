@@ -109,7 +109,7 @@ static void exit_cb(uv_process_t *handle, int64_t code, int signo) {
   if (!child) return;
   child->reaped = true;
   struct spawn_status status = {.code = signo ? -1 : (int)code, .signo = signo};
-  child->ended(child, &status);
+  child->ended(child, &status, NULL);
 }
 
 static void close_cb(uv_handle_t *handle) { free(handle); }

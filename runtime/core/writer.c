@@ -23,11 +23,12 @@ static void watch_event(void *owner, int events);
 
 /* Most Writers never have to wait, so there is no watch before the first time. */
 static void set_watch(struct writer *w, bool wanted) {
-  if (!w->watch && wanted && !w->is_file) {
-    int err = watch_open(w->loop, w->fd, watch_event, w, &w->watch);
+  if (w->watch) {
+    watch_set(w->watch, wanted ? UV_WRITABLE : 0);
+  } else if (wanted && !w->is_file) {
+    int err = watch_open(w->loop, w->fd, UV_WRITABLE, watch_event, w, &w->watch);
     if (err) finish(w, err);
   }
-  if (w->watch) watch_set(w->watch, wanted ? UV_WRITABLE : 0);
 }
 
 static void update_watch(struct writer *w) {

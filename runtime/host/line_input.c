@@ -118,7 +118,7 @@ static int f_open(lua_State *L) {
   *edit.catch_signals = 0; /* SIGINT is ours: it stops a line or throws one away */
   waitq_init(&input.lines);
   input.fd = fd_reopen(0, 0);
-  int err = input.fd < 0 ? input.fd : watch_open(&input.runtime->loop, input.fd, readable, NULL, &input.watch);
+  int err = input.fd < 0 ? input.fd : watch_open(&input.runtime->loop, input.fd, 0, readable, NULL, &input.watch);
   if (err) {
     fd_close(&input.fd);
     lua_pushnil(L);

@@ -186,6 +186,7 @@ static void settle(int signo) {
 void interrupt_open(struct runtime *rt) {
   uv_async_init(&rt->loop.uv, &rt->signalled, signalled_cb);
   uv_unref((uv_handle_t *)&rt->signalled);
+  rt->loop.uv_changed = true;
   for (int i = 0; i < RUNTIMES; i++) {
     struct runtime *none = NULL;
     if (atomic_compare_exchange_strong(&runtimes[i], &none, rt)) break;

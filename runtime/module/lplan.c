@@ -179,8 +179,8 @@ static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int st
   int err = fd_pipe(pair);
   if (err) return err;
   keep_for_child(plan, child_writes ? pair[1] : pair[0]);
-  if (r) reader_open(r, &rt->loop, pair[0]);
-  else writer_open(w, &rt->loop, pair[1]);
+  if (r) reader_open(r, &rt->loop, fd_settle(pair[0]));
+  else writer_open(w, &rt->loop, fd_settle(pair[1]));
   lua_rawseti(L, streams, child);
   return plan->close_fds[plan->close_count - 1];
 }
@@ -222,6 +222,12 @@ static int take_terminal(lua_State *L, struct runtime *rt, struct plan *plan, in
   return slave;
 }
 
+/* One description for all children serves: it has neither an offset nor anything to wait for. */
+static int null_input(struct runtime *rt) {
+  if (rt->loop.null < 0) rt->loop.null = fd_open("/dev/null", O_RDONLY, 0);
+  return rt->loop.null;
+}
+
 /* Performs the action on top of the stack ({child, kind, argument, flags, mode}); the parent's descriptor or an error. */
 static int take_action(lua_State *L, struct runtime *rt, struct plan *plan, int streams, int child,
                        const struct spawn_fd *done, size_t done_count) {
@@ -232,7 +238,7 @@ static int take_action(lua_State *L, struct runtime *rt, struct plan *plan, int 
   if (!strcmp(kind, "output")) return make_pipe(L, rt, plan, streams, child, true);
   if (!strcmp(kind, "input")) return make_pipe(L, rt, plan, streams, child, false);
   if (!strcmp(kind, "pty")) return take_terminal(L, rt, plan, streams);
-  if (!strcmp(kind, "null")) return keep_for_child(plan, fd_open("/dev/null", child == 0 ? O_RDONLY : O_RDWR, 0));
+  if (!strcmp(kind, "null")) return child == 0 ? null_input(rt) : keep_for_child(plan, fd_open("/dev/null", O_RDWR, 0));
   if (!strcmp(kind, "fd")) return (int)lua_tointeger(L, -1);
   if (!strcmp(kind, "lua")) {
     luaL_Stream *stream = luaL_checkudata(L, -1, LUA_FILEHANDLE);

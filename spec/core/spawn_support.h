@@ -27,12 +27,16 @@ static struct loop loop;
 struct child {
   struct spawn_child core;
   struct spawn_status status;
+  bool has_usage;
+  struct rusage usage;
   int ended; /* how often */
 };
 
-static void child_ended(struct spawn_child *core, const struct spawn_status *status) {
+static void child_ended(struct spawn_child *core, const struct spawn_status *status, const struct rusage *usage) {
   struct child *child = (struct child *)((char *)core - offsetof(struct child, core));
   child->status = *status;
+  child->has_usage = usage != NULL;
+  if (usage) child->usage = *usage;
   child->ended++;
 }
 

@@ -1,6 +1,8 @@
 /* spawn.h, as both backends serve it. Started with an argument, the program is the child of one of its own tests. */
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
+#include "fd.h"
 #include "spawn_failures.h"
 #include "spawn_maps.h"
 #include "spawn_support.h"
@@ -15,8 +17,8 @@ static void test_exit(void) {
   CHECK_EQUAL(child.status.code, 7);
   CHECK_EQUAL(child.status.signo, 0);
   CHECK(!child.status.unknown && !child.status.core_dumped);
-  CHECK_EQUAL(child.status.has_usage, is_native);
-  if (is_native) CHECK(child.status.usage.ru_maxrss > 100);
+  CHECK_EQUAL(child.has_usage, is_native);
+  if (is_native) CHECK(child.usage.ru_maxrss > 100);
 }
 
 static void test_signal(void) {
@@ -143,7 +145,7 @@ static void test_status_taken_by_others(void) {
   CHECK_EQUAL(start(&child, &request, &failure), 0);
   CHECK_EQUAL(waitpid(child.core.pid, NULL, 0), child.core.pid);
   finish(&child);
-  CHECK(child.status.unknown && child.status.code == -1 && !child.status.has_usage);
+  CHECK(child.status.unknown && child.status.code == -1 && !child.has_usage);
 }
 
 static void test_death_of_the_parent(void) {
@@ -193,14 +195,7 @@ static void test_candidates(void) {
   check_candidates("x", NULL, "/usr/local/bin/x /usr/bin/x /bin/x ");
 }
 
-int main(int argc, char **argv) {
-  if (argc > 2 && !strcmp(argv[1], "write-numbers")) return write_numbers(atoi(argv[2]));
-  alarm(60); /* a test that hangs fails */
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
-  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (int fd = 3; fd < 3 + PLACES; fd++) dup3(null, fd, O_CLOEXEC);
-  char directory[] = "/tmp/corun-XXXXXX";
-  if (!mkdtemp(directory) || loop_init(&loop) || spawn_init(&loop)) return 1;
+static void test_starts(const char *directory) {
   test_exit();
   test_signal();
   test_failures_of_exec(directory);
@@ -215,6 +210,37 @@ int main(int argc, char **argv) {
   test_release();
   test_status_taken_by_others();
   test_death_of_the_parent();
+}
+
+/* Where there are many descriptors a child begins with ours: nothing that it does to its own may reach them. */
+static void test_starts_with_many_descriptors(const char *directory) {
+  CHECK(!fd_are_many());
+  int many = fd_settle(fcntl(0, F_DUPFD_CLOEXEC, 200));
+  if (!CHECK(many >= 1024 && fd_are_many())) return; /* or the limit of open files is too low for that */
+  CHECK_EQUAL(fd_settle(many), many);
+  struct stat before[3], after[3];
+  for (int fd = 0; fd < 3; fd++) fstat(fd, &before[fd]);
+  int count = count_descriptors();
+  test_starts(directory);
+  CHECK_EQUAL(count_descriptors(), count);
+  CHECK(fcntl(many, F_GETFD) == FD_CLOEXEC);
+  for (int fd = 0; fd < 3; fd++) {
+    fstat(fd, &after[fd]);
+    CHECK(before[fd].st_dev == after[fd].st_dev && before[fd].st_ino == after[fd].st_ino);
+  }
+  close(many);
+}
+
+int main(int argc, char **argv) {
+  if (argc > 2 && !strcmp(argv[1], "write-numbers")) return write_numbers(atoi(argv[2]));
+  alarm(60); /* a test that hangs fails */
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 3; fd < 3 + PLACES; fd++) dup3(null, fd, O_CLOEXEC);
+  char directory[] = "/tmp/corun-XXXXXX";
+  if (!mkdtemp(directory) || loop_init(&loop) || spawn_init(&loop)) return 1;
+  test_starts(directory);
+  test_starts_with_many_descriptors(directory);
   test_candidates();
   CHECK(has_no_child());
   rmdir(directory);
