@@ -60,8 +60,8 @@ static void push_live(lua_State *L, const struct procfs_usage *u) {
 static int f_usage(lua_State *L) {
   struct process *p = check_process(L, 1);
   if (p->has_ended) {
-    if (!p->status.has_usage) return 0;
-    push_final(L, &p->status.usage);
+    if (!p->usage) return 0;
+    push_final(L, p->usage);
     return 1;
   }
   struct procfs_usage usage;
