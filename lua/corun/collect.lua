@@ -312,7 +312,7 @@ end
 --- tee has copied all when run returns.
 local function wait_for_copies(process, given_up)
   for _, reader in ipairs(given_up) do reader:_end_copy() end
-  for _, reading in ipairs(process._readers) do
+  for _, reading in ipairs(process._readers or {}) do
     local done
     repeat
       local due, reason = next_limit(process, true)
