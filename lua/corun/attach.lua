@@ -135,17 +135,19 @@ function M.attach(self, stdin, stdout, stderr, others)
   end
 end
 
+local function drain(writer)
+  if writer then writer:drain() end
+end
+
 --- What we have queued for an output comes before what the child writes to it.
 function M.flush_shared(options, plan)
   if plan.shares_output then
-    for _, name in ipairs { "stdout", "stderr" } do
-      local writer = rawget(stdio, name)
-      if writer then writer:drain() end
-    end
+    drain(rawget(stdio, "stdout"))
+    drain(rawget(stdio, "stderr"))
   end
-  for _, name in ipairs { "stdout", "stderr" } do
-    if getmetatable(options[name]) == core.Writer then options[name]:drain() end
-  end
+  if not options._is_special then return end
+  drain(getmetatable(options.stdout) == core.Writer and options.stdout)
+  drain(getmetatable(options.stderr) == core.Writer and options.stderr)
 end
 
 --- The Writer on the file that `tee` names, before anything starts.

@@ -430,8 +430,8 @@ end
 
 -- The options that do not concern the start, only what comes after it; and the values of others that make a start of
 -- the simplest kind. With any other option, or value, it is a special one.
-local simple_words = { pipe = true, null = true }
-local simple = { stdin = simple_words, stdout = simple_words, stderr = simple_words }
+local simple_outputs = { pipe = true, null = true, inherit = true }
+local simple = { stdin = { pipe = true, null = true }, stdout = simple_outputs, stderr = simple_outputs }
 for _, name in ipairs { "input", "timeout", "idle_timeout", "grace", "stop", "linger", "check", "limit", "overflow",
     "crlf", "utf8", "ansi", "format" } do
   simple[name] = true

@@ -212,7 +212,6 @@ end
 --- What only special options need, before the start.
 local function prepare(self, options, plan)
   if options.rlimits and containment.is_contained() then refuse_locks(options) end
-  attaching.flush_shared(options, plan)
   attaching.open_tee(self, options)
   self._has_cgroup = cgroups.is_wanted(options) or nil
   if self._has_cgroup then make_cgroup(self, options, plan) end
@@ -246,6 +245,7 @@ local function start(options, defaults, scope, unstarted)
   local plan, argv = specs.plan(options, defaults)
   if lingering.last >= lingering.first then let_go_of_lingering() end
   if options.idle_timeout then check_idle_timeout(options, plan) end
+  if plan.shares_output or options._is_special then attaching.flush_shared(options, plan) end
   local home = scope._home
   local self = unstarted and renew(unstarted, options, home) or new(options, home)
   if options._is_special then prepare(self, options, plan) end

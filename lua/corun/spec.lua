@@ -146,15 +146,16 @@ local function shares_output(options)
   return false
 end
 
--- Of those that have nothing but pipes and /dev/null, by their streams: such a start makes no tables.
+-- Of starts that are not special, by their streams: such a one makes no tables.
 local simple_plans = {}
+local digits = { pipe = 0, null = 1, inherit = 2 }
 
 local function simple_plan(stdin, stdout, stderr)
-  local key = 1 + (stdin == "pipe" and 1 or 0) + (stdout == "pipe" and 2 or 0) + (stderr == "pipe" and 4 or 0)
+  local key = 1 + digits[stdin] + 3 * digits[stdout] + 9 * digits[stderr]
   local plan = simple_plans[key]
   if not plan then
     plan = {
-      group = true, die_with_parent = true,
+      group = true, die_with_parent = true, shares_output = stdout == "inherit" or stderr == "inherit",
       fds = { action_of(0, stdin, true), action_of(1, stdout), action_of(2, stderr) },
     }
     simple_plans[key] = plan

@@ -294,10 +294,16 @@ static int f_let_go(lua_State *L) {
   return 0;
 }
 
+/* process:nudge(): who waits for its end is woken to look whether something else is new, as the end of a stop plan. */
+static int f_nudge(lua_State *L) {
+  waitq_wake_all(&check_process(L, 1)->ended);
+  return 0;
+}
+
 /* process:release(): lets it run; it is reaped if it ends in our time. */
 static int f_release(lua_State *L) {
   spawn_unref(&check_process(L, 1)->child);
-  return 0;
+  return f_nudge(L);
 }
 
 static int f_kill_all(lua_State *L) {
@@ -309,7 +315,8 @@ static const luaL_Reg functions[] = {
     {"start", f_start}, {"kill_all", f_kill_all}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"pid", f_pid},       {"began", f_began},   {"times", f_times},   {"status", f_status}, {"wait", f_wait},
-    {"signal", f_signal}, {"let_go", f_let_go}, {"release", f_release}, {"signal_tree", f_signal_tree},
+    {"signal", f_signal}, {"let_go", f_let_go}, {"nudge", f_nudge},   {"release", f_release},
+    {"signal_tree", f_signal_tree},
     {"has_group", f_has_group}, {"is_alive", f_is_alive}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 
