@@ -16,7 +16,8 @@ local function read_with(process, fn)
   local function finish()
     if process._handle and not is_detached then process._handle:wait() end
   end
-  process._readers[#process._readers + 1] = scopes.attend(fn, finish, is_detached and 0 or nil, process._home)
+  process._readers = process._readers or {}
+  table.insert(process._readers, scopes.attend(fn, finish, is_detached and 0 or nil, process._home))
 end
 
 --- Calls fn with each line of the Reader.
@@ -116,41 +117,37 @@ local function hand_to_function(process, reader, fn)
   return true
 end
 
---- Gives a started process its streams: {[number] = Reader or Writer} of core.start.
-function M.attach(self, streams)
+--- Gives a process that was started with special options its streams: those of core.start.
+function M.attach(self, stdin, stdout, stderr, others)
   local options = self._options
-  self.stdin = streams[0]
-  self.stdout, self.stderr = streams[1], streams[2]
-  if streams.terminal then attach_terminal(self, streams.terminal) end
-  local fds
-  for number, stream in pairs(streams) do
-    if number ~= "terminal" and number > 2 then
-      fds = fds or {}
-      fds[number] = stream
-    end
+  self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+  if others and others.terminal then
+    attach_terminal(self, others.terminal)
+    others.terminal = nil
   end
-  self.fds = fds or {}
-  self._readers = {}
   start_tees(self, options.tee)
   if hand_to_function(self, self.stdout, options.stdout) then self.stdout = nil end
   if hand_to_function(self, self.stderr, options.stderr) then self.stderr = nil end
-  if not fds then return end
+  if not others or next(others) == nil then return end
+  self.fds = others
   for number, value in pairs(options.fds) do
-    if hand_to_function(self, fds[number], value) then fds[number] = nil end
+    if hand_to_function(self, others[number], value) then others[number] = nil end
   end
+end
+
+local function drain(writer)
+  if writer then writer:drain() end
 end
 
 --- What we have queued for an output comes before what the child writes to it.
 function M.flush_shared(options, plan)
   if plan.shares_output then
-    for _, name in ipairs { "stdout", "stderr" } do
-      local writer = rawget(stdio, name)
-      if writer then writer:drain() end
-    end
+    drain(rawget(stdio, "stdout"))
+    drain(rawget(stdio, "stderr"))
   end
-  for _, name in ipairs { "stdout", "stderr" } do
-    if getmetatable(options[name]) == core.Writer then options[name]:drain() end
-  end
+  if not options._is_special then return end
+  drain(getmetatable(options.stdout) == core.Writer and options.stdout)
+  drain(getmetatable(options.stderr) == core.Writer and options.stderr)
 end
 
 --- The Writer on the file that `tee` names, before anything starts.

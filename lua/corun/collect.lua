@@ -101,12 +101,13 @@ local function holders_of(readers)
   return #pids > 0 and pids or nil
 end
 
---- What a Reader has captured: a string, or a Reader where it spilled; and how much was left out.
-local function captured(reader, options)
+--- What a Reader has captured: a string, or a Reader where it spilled; how much was left out; the code of what has
+--- ended it before its end. `and_close`: nobody will ask again.
+local function captured(reader, options, and_close)
   if not reader then return nil, 0 end
-  if select(7, reader:_status()) then return reader:_spilled(), 0 end
-  local text = reader:_captured()
-  local omitted = select(4, reader:_status())
+  local text, omitted, code = reader:_captured(and_close)
+  if not text then return reader:_spilled(), 0, code end
+  if not (options.crlf or options.utf8 or options.ansi) then return text, omitted, code end
   local flags = formats.text_flags(options)
   if flags and omitted > 0 then -- nothing may be made of bytes on both sides of the gap
     local head = (options.limit or M.LIMIT) // 2
@@ -114,7 +115,7 @@ local function captured(reader, options)
   elseif flags then
     text = core.clean(text, flags)
   end
-  return text, omitted
+  return text, omitted, code
 end
 M.captured = captured
 
@@ -127,24 +128,43 @@ local function is_good(status, check)
   return false
 end
 
-local function make_result(process, check, held_by, given_up)
-  local status = process.status
-  local stdout, omitted_out = captured(process.stdout, process._options)
-  local stderr, omitted_err = captured(process.stderr, process._options)
-  local terminal, omitted_terminal = captured(terminal_of(process), process._options)
-  local reason = process._reason or status and status.reason or "exit"
-  return results.new {
-    ok = not process._reason and is_good(status, check),
-    code = status and status.code, signal = status and status.signal, status = status, reason = reason,
-    stdout = stdout, stderr = stderr, terminal = terminal, pid = process.pid, argv = process.argv,
-    command = process.command, cwd = process.cwd, started_at = process.started_at, duration = process.duration,
-    usage = process:usage(), stopped = process._stopped and { table.unpack(process._stopped) },
-    survivors = rawget(process, "survivors"), held_by = held_by, _was_shown = process._options.tee and true or nil,
-    truncated = omitted_out + omitted_err + omitted_terminal > 0 or given_up or process._reason == "limit",
-    _options = process._options, _captured = process.stdout,
-    bytes_out = process.stdout and select(3, process.stdout:_status()),
-    omitted = omitted_out + omitted_err > 0 and { stdout = omitted_out, stderr = omitted_err } or nil,
+--- What has ended a stream before its end: reading it has failed, or storing what came.
+local function stream_failed(process, result, name, code)
+  result.ok, result.truncated = false, true
+  error(errors.new("io", ("%s: its %s could not be captured: %s"):format(process.command, name, code),
+    { code = code, stream = name, result = result }), 0)
+end
+
+--- What few Results have.
+local function add_rare(result, process)
+  result.reason = process._reason or result.reason
+  result.ok = result.ok and not process._reason
+  result.truncated = result.truncated or process._reason == "limit"
+  result.stopped = process._stopped and { table.unpack(process._stopped) }
+  result.survivors = rawget(process, "survivors")
+  local omitted
+  result.terminal, omitted = captured(terminal_of(process), process._options)
+  result.truncated = result.truncated or omitted > 0
+  result._was_shown = process._options.tee and true or nil
+  if not result.status then results.complete(result) end -- it goes on
+end
+
+--- `undisturbed`: nothing but its own end has ended it.
+local function make_result(process, call, held_by, given_up, undisturbed)
+  local options, status = process._options, process.status
+  local and_close = call.is_new and not options._is_special
+  local stdout, omitted_out, failed_out = captured(process.stdout, options, and_close)
+  local stderr, omitted_err, failed_err = captured(process.stderr, options, and_close)
+  local result = results.new {
+    ok = is_good(status, call.check), code = status and status.code, status = status,
+    reason = status and status.reason or "exit", stdout = stdout, stderr = stderr,
+    truncated = given_up or omitted_out + omitted_err > 0, _process = process,
   }
+  if status and status.signal then result.signal = status.signal end
+  if held_by then result.held_by = held_by end
+  if omitted_out + omitted_err > 0 then result.omitted = { stdout = omitted_out, stderr = omitted_err } end
+  if not undisturbed or options._is_special then add_rare(result, process) end
+  return result, failed_out, failed_err
 end
 
 function M.apply_format(process, result)
@@ -191,13 +211,13 @@ end
 -- Collecting
 
 local function start_capture(process)
-  if process._capturing then return end
-  process._capturing = true
   local options = process._options
-  for _, reader in ipairs(readers_of(process)) do
-    local overflow = reader == terminal_of(process) and "truncate" or options.overflow or "error"
-    reader:_capture(options.limit or M.LIMIT, overflow)
-  end
+  local limit, overflow = options.limit or M.LIMIT, options.overflow or "error"
+  local stdout, stderr = process.stdout, process.stderr
+  if stdout then stdout:_capture(limit, overflow) end
+  if stderr then stderr:_capture(limit, overflow) end
+  local terminal = options._is_special and terminal_of(process)
+  if terminal then terminal:_capture(limit, "truncate") end
 end
 
 local function overflowed(process)
@@ -254,14 +274,17 @@ local function read_what_is_there(readers)
   until total_of(readers) == before
 end
 
---- Waits until the process and its output have ended, or have been given up. Returns the Readers that were not at
---- their end; raises when the caller's own deadline has passed or it was cancelled.
-local function wait_for_all(process, call)
+--- Waits until the process and its output have ended, or have been given up, and stops it when a limit says so. Returns
+--- the Readers that were not at their end; raises when the caller's own deadline has passed or it was cancelled.
+local function watch_all(process, call)
   local handle = process._handle
   local readers = readers_of(process)
   process._stop_news = process._stop_news or core.queue()
   local drained
   while true do
+    if process._released then
+      error(errors.new("closed", ("%s: the process was released"):format(process.command)), 0)
+    end
     local stream = overflowed(process)
     if stream and not process._limit_stream then
       process._limit_stream = stream
@@ -302,17 +325,34 @@ local function wait_for_all(process, call)
     due = earliest(due, call.deadline)
     local first = not ended and handle or nil
     core.wait_any(due and math.max(0, due - now), process._stop_news, first, table.unpack(open))
-    if process._released then
-      error(errors.new("closed", ("%s: the process was released"):format(process.command)), 0)
-    end
     ::continue::
   end
+end
+
+local function is_being_stopped(process)
+  return process._stopping or process._stopped_at or process._reason or process._limit_stream
+end
+
+local none = {} -- Readers: all are at their ends
+
+--- The same; for most, which do not come to a limit and are not stopped, it is one wait.
+local function wait_for_all(process, call)
+  local options = process._options
+  if not (call.deadline or options.idle_timeout) and (call.is_new or not is_being_stopped(process)) then
+    local linger = options.linger
+    if linger == nil then linger = M.LINGER end
+    local terminal = options._is_special and terminal_of(process)
+    local is_over = core.wait_whole(process._handle, linger or nil, options.timeout, process.stdout, process.stderr,
+      terminal)
+    if is_over and (call.is_new or not is_being_stopped(process)) then return none end
+  end
+  return watch_all(process, call)
 end
 
 --- tee has copied all when run returns.
 local function wait_for_copies(process, given_up)
   for _, reader in ipairs(given_up) do reader:_end_copy() end
-  for _, reading in ipairs(process._readers) do
+  for _, reading in ipairs(process._readers or none) do
     local done
     repeat
       local due, reason = next_limit(process, true)
@@ -323,27 +363,26 @@ local function wait_for_copies(process, given_up)
   if process._stopped_at then process:_end_readers() end
 end
 
---- What has ended a stream before its end: reading it has failed, or storing what came.
-local function check_streams(process, result)
-  for _, name in ipairs { "stdout", "stderr" } do
-    local code = process[name] and select(6, process[name]:_status())
-    if code then
-      result.ok, result.truncated = false, true
-      error(errors.new("io", ("%s: its %s could not be captured: %s"):format(process.command, name, code),
-        { code = code, stream = name, result = result }), 0)
-    end
-  end
+local function wait_to_the_end(process, call)
+  local given_up = wait_for_all(process, call)
+  if given_up ~= none or process._options._is_special then wait_for_copies(process, given_up) end
+  return given_up
 end
 
 local function finish(process, call, open)
-  process:_end_feeding()
+  local is_special = process._options._is_special
+  local undisturbed = open == none and call.is_new
+  if not undisturbed or process._options.input ~= nil then process:_end_feeding() end
   local held_by = #open > 0 and holders_of(open) or nil
-  local result = make_result(process, call.check, held_by, #open > 0)
-  for _, reader in ipairs(readers_of(process)) do
-    if not reader:_status() then reader:close() end
+  local result, failed_out, failed_err = make_result(process, call, held_by, #open > 0, undisturbed)
+  if open ~= none then
+    for _, reader in ipairs(readers_of(process)) do
+      if not reader:_status() then reader:close() end
+    end
   end
-  if process._terminal and process.status and process.stdin then process.stdin:_abandon() end
-  check_streams(process, result)
+  if is_special and process._terminal and process.status and process.stdin then process.stdin:_abandon() end
+  if failed_out then stream_failed(process, result, "stdout", failed_out) end
+  if failed_err then stream_failed(process, result, "stderr", failed_err) end
   return result
 end
 
@@ -364,15 +403,14 @@ end
 
 --- Collects a process. `call` may hold: deadline and seconds (of the caller: kind "timeout", the process is left
 --- alone), check (also: which codes are good), silent (no error for a bad end), raw (no format), owned (the process is
---- run's: a cancellation stops it).
+--- run's: a cancellation stops it), is_new (nobody else knows it).
 ---@return corun.Result
 function M.collect(process, call)
-  start_capture(process)
-  local ok, open = pcall(function()
-    local given_up = wait_for_all(process, call)
-    wait_for_copies(process, given_up)
-    return given_up
-  end)
+  if call.is_new or not process._capturing then
+    start_capture(process)
+    if not call.is_new then process._capturing = true end
+  end
+  local ok, open = pcall(wait_to_the_end, process, call)
   local result
   if ok then
     result = finish(process, call, open)

@@ -16,11 +16,13 @@ local M = {}
 -- What is called at the end of these functions is in parentheses: after a tail call corun.tasks() could not tell that a
 -- task is in `run`.
 
+local usual = { check = true, owned = true, is_new = true }
+
 local function run_checked(options)
   local process = processes.start_captured(options)
   local check = options.check
-  if check == nil then check = true end
-  return collector.collect(process, { check = check, owned = true })
+  if check == nil or check == true then return collector.collect(process, usual) end
+  return collector.collect(process, { check = check, owned = true, is_new = true })
 end
 
 --- Runs a command to its end: stdin is null unless the spec says otherwise, stdout and stderr are captured. Yields.

@@ -104,12 +104,12 @@ end
 function M.raise(options, plan, stage, code, message, script, number)
   local option, text, path
   if stage == "exec" then
-    path, text = script or plan.file, exec_text(plan, message, script)
+    path, text = script or options.argv[1], exec_text(plan, message, script)
   elseif stage == "open" then
     option, text, path = open_failure(plan, number)
   else
     option, text = stages[stage](options, plan, number)
-    path = stage == "chdir" and plan.cwd or plan.file
+    path = stage == "chdir" and plan.cwd or options.argv[1]
   end
   local kind = code == "ENOTSUP" and "unsupported" or "spawn"
   if kind == "unsupported" then text = text .. ": not possible"

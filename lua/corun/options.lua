@@ -363,12 +363,15 @@ local checkers = {
 }
 
 local function read_argv(spec, who)
-  local argv = {}
-  local count = #spec
-  for i = 1, count do argv[i] = shell.word_of(spec[i], ("%s%s: argument %d"):format(inside, who, i)) end
+  local argv = core.words(spec) or {}
+  local count = #argv
+  if count == 0 then -- there is none, or not all of them are strings that an argument can be
+    count = #spec
+    for i = 1, count do argv[i] = shell.word_of(spec[i], ("%s%s: argument %d"):format(inside, who, i)) end
+  end
   if count == 0 then argument("%s: the command has no program", who) end
   if argv[1] == "" then argument("%s: the program's name is empty", who) end
-  return argv
+  return argv, count
 end
 
 local function cgroup_combination(options)
@@ -402,12 +405,13 @@ local function combination(options)
   if options.input ~= nil and options.stdin ~= nil and options.stdin ~= "pipe" and options.stdin ~= "pty" then
     argument("options 'input' and 'stdin': only one of them, or stdin = \"pipe\" or \"pty\"")
   end
+  if options.stop and options.grace then
+    argument("options 'stop' and 'grace': grace is the wait of the default plan")
+  end
+  if not options._is_special then return end
   terminal_options(options)
   if options.stdout == "stderr" and options.stderr == "stdout" then
     argument("options 'stdout' and 'stderr' refer to each other")
-  end
-  if options.stop and options.grace then
-    argument("options 'stop' and 'grace': grace is the wait of the default plan")
   end
   if options.new_session and options.group == false then
     argument("options 'new_session' and 'group': the leader of a session leads a group")
@@ -424,22 +428,40 @@ function M.copy(spec)
   return new
 end
 
---- Checks a spec. What it returns has a copy of the argv in `argv` and each option as its checker made it.
+-- The options that do not concern the start, only what comes after it; and the values of others that make a start of
+-- the simplest kind. With any other option, or value, it is a special one.
+local simple_outputs = { pipe = true, null = true, inherit = true }
+local simple = { stdin = { pipe = true, null = true }, stdout = simple_outputs, stderr = simple_outputs }
+for _, name in ipairs { "input", "timeout", "idle_timeout", "grace", "stop", "linger", "check", "limit", "overflow",
+    "crlf", "utf8", "ansi", "format" } do
+  simple[name] = true
+end
+
+local function refuse(name, who, count)
+  if math.type(name) ~= "integer" then
+    argument("%s: unknown option %s", who, type(name) == "string" and "'" .. name .. "'" or show(name))
+  elseif name < 1 or name > count then
+    argument("%s: a hole in the command before argument %d", who, name)
+  end
+end
+
+--- Checks a spec. What it returns has a copy of the argv in `argv`, each option as its checker made it, and
+--- `_is_special` if one of them concerns the start itself.
 ---@param spec corun.Spec
 ---@param who string  the function that was called, for messages
 ---@return table
 function M.check(spec, who)
   if type(spec) ~= "table" then argument("%s: a table expected, got %s", who, show(spec)) end
-  local checked = { argv = read_argv(spec, who) }
-  local count = #checked.argv
+  local argv, count = read_argv(spec, who)
+  local checked = { argv = argv, stdin = nil, stdout = nil, stderr = nil } -- the room for those that are always there
   for name, value in pairs(spec) do
     local checker = checkers[name]
     if checker then
       checked[name] = checker(value, name)
-    elseif math.type(name) ~= "integer" then
-      argument("%s: unknown option %s", who, type(name) == "string" and "'" .. name .. "'" or show(name))
-    elseif name < 1 or name > count then
-      argument("%s: a hole in the command before argument %d", who, name)
+      local is_simple = simple[name]
+      if is_simple ~= true and not (is_simple and is_simple[value]) then checked._is_special = true end
+    elseif argv[name] == nil then
+      refuse(name, who, count)
     end
   end
   combination(checked)

@@ -39,12 +39,40 @@ Process.__name = "corun.Process"
 M.Process = Process
 
 local getters = {}
+local none = {}
 
 function Process.__index(self, name)
   local method = Process[name]
   if method ~= nil then return method end
   local getter = getters[name]
   if getter then return getter(self) end
+end
+
+function getters.pid(self)
+  local handle = rawget(self, "_handle")
+  return handle and handle:pid()
+end
+
+function getters.started_at(self)
+  local handle = rawget(self, "_handle")
+  return handle and handle:began()
+end
+
+function getters.argv(self)
+  local options = rawget(self, "_options")
+  return options and options.argv
+end
+
+function getters.fds(self)
+  if not self._handle then return nil end
+  local fds = {}
+  rawset(self, "fds", fds)
+  return fds
+end
+
+function getters._stop_plan(self)
+  local options = self._options
+  return options.stop or stop.default(options.grace)
 end
 
 function getters.command(self)
@@ -76,7 +104,8 @@ function getters.ended_at(self)
 end
 
 function getters.containment(self)
-  return self._has_cgroup and "cgroup" or self._own_group and "group" or "process"
+  if not self._handle or self._is_in_our_group then return "process" end
+  return self._has_cgroup and "cgroup" or "group"
 end
 
 function Process:__tostring()
@@ -101,17 +130,18 @@ end
 --- While something of it may be left, SIGINT is ours.
 local function set_live(process, live)
   if (process._is_live or false) == live then return end
-  process._is_live = live
+  process._is_live = live or nil
   scopes.count_live(live and 1 or -1)
 end
 
 --- Nothing of it is left: its scope and its descriptor let it go.
-function Process:_let_go()
+local function let_go(self)
   set_live(self, false)
   self._home._processes[self] = nil
-  if self._lingers then lingering[self._lingers] = nil end
+  if lingering.last >= lingering.first and self._lingers then lingering[self._lingers] = nil end
   self._handle:let_go()
 end
+Process._let_go = let_go
 
 --- Now and then without the zombies, which a pid 1 that does not reap leaves there for ever.
 local function is_left(process)
@@ -129,7 +159,7 @@ local function let_go_of_lingering()
     lingering.first = lingering.first + 1
     if process then
       process._lingers = nil
-      if is_left(process) then linger(process) else process:_let_go() end
+      if is_left(process) then linger(process) else let_go(process) end
     end
   end
 end
@@ -172,39 +202,64 @@ local function refuse_locks(options)
   end
 end
 
---- Starts `self` with checked options; the defaults are for its streams.
-local function start(self, options, defaults, scope)
-  local plan = specs.plan(options, defaults)
-  if lingering.last >= lingering.first then let_go_of_lingering() end
-  if options.idle_timeout and not (options.stdout == "pipe" or options.stderr == "pipe"
-      or type(options.stdout) == "function" or type(options.stderr) == "function" or plan.pty) then
+local function check_idle_timeout(options, plan)
+  if not (options.stdout == "pipe" or options.stderr == "pipe" or type(options.stdout) == "function"
+      or type(options.stderr) == "function" or plan.pty) then
     errors.argument("option 'idle_timeout': neither stdout nor stderr is a pipe that could be watched")
   end
+end
+
+--- What only special options need, before the start.
+local function prepare(self, options, plan)
   if options.rlimits and containment.is_contained() then refuse_locks(options) end
-  attaching.flush_shared(options, plan)
   attaching.open_tee(self, options)
-  self.argv = options.argv
-  self._options = options
-  self._home = scope._home
-  self._stop_plan = options.stop or stop.default(options.grace)
-  self._where = core.where(errors.library_prefix)
   self._has_cgroup = cgroups.is_wanted(options) or nil
   if self._has_cgroup then make_cgroup(self, options, plan) end
   foreground.begin(options, plan)
-  self._own_group = plan.group
-  set_live(self, true) -- before it: a signal to us may come with the child's first breath
-  local handle, second, code, message, script, number = core.start(plan, self)
-  if not handle then
-    set_live(self, false)
-    if self._owns_tee then options.tee:_abandon() end
-    failures.raise(options, plan, second, code, message, script, number)
-  end
+  self._is_in_our_group = not plan.group or nil
+end
+
+--- A Process that has its first fields, and room for as many as it has while it runs.
+local function new(options, home)
+  return setmetatable({
+    _options = options, _home = home, _where = core.where(errors.library_prefix), _is_live = true,
+    _handle = nil, stdin = nil, stdout = nil, stderr = nil,
+  }, Process)
+end
+
+--- The same for one that corun.process has made.
+local function renew(self, options, home)
+  self._options, self._home, self._where, self._is_live = options, home, core.where(errors.library_prefix), true
+  self.argv = nil
+  return self
+end
+
+local function give_up(self, options, plan, ...)
+  set_live(self, false)
+  if self._owns_tee then options.tee:_abandon() end
+  failures.raise(options, plan, ...)
+end
+
+--- Starts a process with checked options; the defaults are for its streams. `unstarted`: of corun.process, or nil.
+local function start(options, defaults, scope, unstarted)
+  local plan, argv = specs.plan(options, defaults)
+  if lingering.last >= lingering.first then let_go_of_lingering() end
+  if options.idle_timeout then check_idle_timeout(options, plan) end
+  if plan.shares_output or options._is_special then attaching.flush_shared(options, plan) end
+  local home = scope._home
+  local self = unstarted and renew(unstarted, options, home) or new(options, home)
+  if options._is_special then prepare(self, options, plan) end
+  scopes.count_live(1) -- before it: a signal to us may come with the child's first breath
+  local handle, stdin, stdout, stderr, others, number = core.start(plan, self, argv, options.argv[1])
+  if not handle then give_up(self, options, plan, stdin, stdout, stderr, others, number) end
   self._handle = handle
-  self.pid = handle:pid()
-  self.started_at = core.time()
-  if not options.detached then self._home._processes[self] = true end
-  attaching.attach(self, second)
-  if plan.pump then attaching.pump(self, plan.pump) end
+  if not options.detached then home._processes[self] = true end
+  if options._is_special then
+    attaching.attach(self, stdin, stdout, stderr, others)
+    if plan.pump then attaching.pump(self, plan.pump) end
+  else
+    self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+  end
   if options.input ~= nil then attaching.feed(self, options.input, true) end
   return self
 end
@@ -215,7 +270,7 @@ local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
 --- A process that run, capture or sh collects.
 function M.start_captured(options)
   core.check() -- in a cancelled scope nothing new is started; so below
-  local self = start(setmetatable({}, Process), options, captured, scopes.current())
+  local self = start(options, captured, scopes.current())
   if self.stdin and not self._fed then self.stdin:write_eof() end -- stdin = "pipe", to which nobody could write
   return self
 end
@@ -224,14 +279,14 @@ end
 function M.spawn(spec, scope)
   local options = specs.check(spec, "spawn")
   core.check()
-  local self = start(setmetatable({}, Process), options, pipes, scope)
+  local self = start(options, pipes, scope)
   if options.timeout or options.idle_timeout then watch_limits(self) end
   return self
 end
 
 --- A stage of a Pipeline, from checked options. What collects it sees to its time limits.
 function M.start_stage(options, scope, is_collected)
-  local self = start(setmetatable({}, Process), options, pipes, scope)
+  local self = start(options, pipes, scope)
   if not is_collected and (options.timeout or options.idle_timeout) then watch_limits(self) end
   return self
 end
@@ -253,7 +308,7 @@ function Process:start(spec)
   if spec == nil then errors.argument("start: there is no command, neither here nor in corun.process") end
   local options = specs.check(spec, "start")
   core.check()
-  start(self, options, pipes, scopes.current())
+  start(options, pipes, scopes.current(), self)
   if options.timeout or options.idle_timeout then watch_limits(self) end
   return self
 end
@@ -262,7 +317,9 @@ end
 
 local function handle_of(self, what)
   if not self._handle then errors.argument("%s: the process was not started", what) end
-  if self._released then errors.argument("%s: the process was released (pid %d)", what, self.pid) end
+  if self._options.detached and self._released then
+    errors.argument("%s: the process was released (pid %d)", what, self.pid)
+  end
   return self._handle
 end
 
@@ -291,7 +348,7 @@ function Process:wait(seconds)
 end
 
 local function wait_for_readers(self, deadline)
-  for _, reading in ipairs(self._readers) do
+  for _, reading in ipairs(self._readers or none) do
     if not reading:wait(left_of(deadline)) then return false end
   end
   return true
@@ -311,7 +368,7 @@ function Process:wait_closed(seconds)
   for _, stream in ipairs(ours) do
     if stream and not core.wait_any(left_of(deadline), stream) then late() end
   end
-  for _, stream in pairs(self.fds) do
+  for _, stream in pairs(rawget(self, "fds") or none) do
     if getmetatable(stream) == core.Reader and not core.wait_any(left_of(deadline), stream) then late() end
   end
   if not wait_for_readers(self, deadline) then late() end
@@ -328,14 +385,14 @@ local function close_streams(self)
   for _, stream in pairs { self.stdout or false, self.stderr or false, self.terminal or false } do
     if stream then stream:close() end
   end
-  for _, stream in pairs(self.fds) do
+  for _, stream in pairs(rawget(self, "fds") or none) do
     if getmetatable(stream) == core.Reader then stream:close() else stream:_abandon() end
   end
 end
 
 --- Line functions and tees get a second to finish after the process was stopped, then they are given up.
 function Process:_end_readers()
-  for _, reading in ipairs(self._readers) do reading:_end_of_scope() end
+  for _, reading in ipairs(self._readers or none) do reading:_end_of_scope() end
 end
 
 --- What the end of its scope does to it: stopped, reaped, streams closed. Of one that has ended, whoever has left its
@@ -359,12 +416,8 @@ end
 --- Between two turns of the loop, once it was reaped.
 function Process:_ended()
   -- A plan that runs looks for who is left, and whom it could not stop is its scope's.
-  if self._released or self._stopping or rawget(self, "survivors") then return end
-  if self._handle:has_group() then
-    linger(self)
-  else
-    self:_let_go()
-  end
+  if self._options.detached and self._released or self._stopping or rawget(self, "survivors") then return end
+  if self._handle:has_group() then linger(self) else let_go(self) end
 end
 
 --- Runs the stop plan on the tree and waits; while another one runs, for its end before. With nothing left of the tree

@@ -61,8 +61,38 @@ end
 ---stage
 ---@field stages corun.Result[]?  of a Pipeline: of each stage
 local Result = {}
-Result.__index = Result
 Result.__name = "corun.Result"
+
+--- What a Result of a Process has from that, when it is asked for.
+local lazy = {}
+
+for _, name in ipairs { "pid", "argv", "command", "cwd", "started_at", "duration", "_options" } do
+  lazy[name] = function(process) return process[name] end
+end
+function lazy.usage(process) return process:usage() end
+function lazy._captured(process) return process.stdout end
+function lazy.bytes_out(process) return process.stdout and select(3, process.stdout:_status()) end
+
+function Result.__index(self, name)
+  local method = Result[name]
+  if method ~= nil then return method end
+  local process = rawget(self, "_process")
+  local read = process and lazy[name]
+  if not read then return nil end
+  local value = read(process)
+  rawset(self, name, value)
+  return value
+end
+
+--- As if it had all fields from the beginning; of a Result whose process goes on: those of now.
+local function complete(self)
+  for name in pairs(lazy) do rawset(self, name, self[name]) end
+  rawset(self, "_process", nil)
+  return self
+end
+M.complete = complete
+
+function Result:__pairs() return next, complete(self), nil end
 
 function M.new(fields)
   return setmetatable(fields, Result)

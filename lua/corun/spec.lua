@@ -83,12 +83,11 @@ local function environment_list(options)
   return entries
 end
 
---- Where the program is searched: the child's PATH where it is changed, else ours, else (nil) the system's.
+--- Where the program is searched, if not in our own PATH: the child's PATH where it is changed; false: the system's.
 local function search_path(options)
   local env = options.env
-  if env and env.PATH ~= nil then return env.PATH and tostring(env.PATH) or nil end
-  if options.clear_env then return nil end
-  return os.getenv("PATH")
+  if env and env.PATH ~= nil then return env.PATH and tostring(env.PATH) end
+  if options.clear_env then return false end
 end
 
 local function file_action(number, value, for_reading)
@@ -147,18 +146,27 @@ local function shares_output(options)
   return false
 end
 
---- The plan for core.start from checked options, with the defaults for its streams.
----@param options table   of M.check
----@param defaults { stdin: any, stdout: any, stderr: any }
----@return table plan
-function M.plan(options, defaults)
-  if options.stdin == nil then options.stdin = options.input ~= nil and "pipe" or defaults.stdin end
-  if options.stdout == nil then options.stdout = defaults.stdout end
-  if options.stderr == nil then options.stderr = defaults.stderr end
-  local argv = options.argv
+-- Of starts that are not special, by their streams: such a one makes no tables.
+local simple_plans = {}
+local digits = { pipe = 0, null = 1, inherit = 2 }
+
+local function simple_plan(stdin, stdout, stderr)
+  local key = 1 + digits[stdin] + 3 * digits[stdout] + 9 * digits[stderr]
+  local plan = simple_plans[key]
+  if not plan then
+    plan = {
+      group = true, die_with_parent = true, shares_output = stdout == "inherit" or stderr == "inherit",
+      fds = { action_of(0, stdin, true), action_of(1, stdout), action_of(2, stderr) },
+    }
+    simple_plans[key] = plan
+  end
+  return plan
+end
+
+local function full_plan(options)
   local uid = options.uid
   local plan = {
-    file = argv[1], argv = argv, path = search_path(options), env = environment_list(options),
+    has_more = true, path = search_path(options), env = environment_list(options),
     cwd = options.cwd, umask = options.umask, nice = options.nice, limits = options.rlimits,
     uid = uid and uid[1], gid = options.gid or uid and uid[2], groups = options.groups,
     cpus = options.cpu_affinity, oom_score_adj = options.oom_score_adj and tostring(options.oom_score_adj),
@@ -167,9 +175,6 @@ function M.plan(options, defaults)
     die_with_parent = not options.detached,
     shares_output = shares_output(options),
   }
-  if options.argv0 then
-    plan.argv = { options.argv0, table.unpack(argv, 2) }
-  end
   local group = options.group
   if group == nil then group = not foreground.is_on_terminal(options) end
   plan.group = group or plan.session or false
@@ -181,6 +186,31 @@ function M.plan(options, defaults)
   end
   plan.fds = descriptor_actions(plan, options)
   return plan
+end
+
+--- The plan for core.start from checked options, with the defaults for its streams; and the argv that the child sees.
+---@param options table   of M.check
+---@param defaults { stdin: any, stdout: any, stderr: any }
+---@return table plan  not to be changed where the options are not special
+---@return string[] argv
+function M.plan(options, defaults)
+  local stdin, stdout, stderr = options.stdin, options.stdout, options.stderr
+  if stdin == nil then
+    stdin = options.input ~= nil and "pipe" or defaults.stdin
+    options.stdin = stdin
+  end
+  if stdout == nil then
+    stdout = defaults.stdout
+    options.stdout = stdout
+  end
+  if stderr == nil then
+    stderr = defaults.stderr
+    options.stderr = stderr
+  end
+  local argv = options.argv
+  if not options._is_special then return simple_plan(stdin, stdout, stderr), argv end
+  if options.argv0 then argv = { options.argv0, table.unpack(argv, 2) } end
+  return full_plan(options), argv
 end
 
 return M

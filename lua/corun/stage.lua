@@ -71,7 +71,7 @@ function M.start(fn, streams, home, options, is_collected)
     started_at = core.time(), _started = core.now(), _options = options, _is_collected = is_collected,
     _reader = streams.reader, _writer = streams.writer, _owns_reader = streams.owns_reader,
     _owns_writer = streams.owns_writer, stdin = streams.stdin, stdout = streams.stdout, _feeds = {},
-    _home = home, _readers = {},
+    _home = home,
   }, Function)
   home._processes[self] = true
   self._task, self._scope = scopes.go_background(home, body, self, fn, home)
@@ -115,7 +115,7 @@ function Function:_collect()
   local ok, e = pcall(function()
     wait_for_output(self)
     self:_wait()
-    for _, reading in ipairs(self._readers) do reading:wait() end
+    for _, reading in ipairs(self._readers or {}) do reading:wait() end
   end)
   if not ok then scopes.shield(self._stop, self, "cancelled") end
   local stdout, omitted = collector.captured(self.stdout, self._options)

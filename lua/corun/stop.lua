@@ -175,7 +175,8 @@ local function plan_over(process)
   process._stops = process._stops - 1
   if process._stops == 0 then process._stopping = nil end
   ended:wake()
-  if process._stop_news then process._stop_news:wake() end -- who collects it
+  process._handle:nudge() -- who collects it
+  if process._stop_news then process._stop_news:wake() end
 end
 
 --- A task that will not go on (os.exit was called on top of it): nobody has to wait for its plan.

@@ -16,19 +16,17 @@ static void unlink_from_loop(struct process *p) {
   p->prev = p->next = NULL;
 }
 
-/* It is longer than the status, and few of 10,000 children have ended. */
-static struct rusage *keep_usage(const struct rusage *usage) {
-  struct rusage *kept = usage ? malloc(sizeof *kept) : NULL;
-  if (kept) *kept = *usage;
-  return kept;
+/* Its usage is longer than all else, and few of 10,000 children have ended. */
+static void keep_status(struct process *p, const struct spawn_status *status, const struct rusage *usage) {
+  p->status = (struct process_status){status->code, status->signo, status->core_dumped, status->unknown};
+  p->usage = usage ? malloc(sizeof *p->usage) : NULL;
+  if (p->usage) *p->usage = *usage;
 }
 
 static void child_ended(struct spawn_child *child, const struct spawn_status *status, const struct rusage *usage) {
   struct process *p = (struct process *)((char *)child - offsetof(struct process, child));
-  p->status = *status;
-  p->usage = keep_usage(usage);
+  keep_status(p, status, usage);
   p->has_ended = true;
-  p->tree.has_ended = true;
   p->ended_at = loop_now();
   fd_close(&p->terminal);
   procfs_memo_close(&p->memo);
@@ -68,7 +66,6 @@ int process_start(struct process *p, const struct spawn_request *request, struct
   }
   if (request->foreground) terminal_lend(p);
   p->started_at = loop_now();
-  p->tree = (struct tree){.leader = p->child.pid, .own_group = p->child.own_group, .mark = p->child.mark};
   p->next = p->loop->processes;
   if (p->next) p->next->prev = p;
   p->loop->processes = p;
@@ -92,7 +89,7 @@ static int signal_found(struct process *p, int signo, const struct members *foun
     if (members_have(signalled, member)) continue;
     int err = members_add(signalled, member);
     if (err) return err;
-    if (in_group && getpgid(member->pid) == p->tree.leader) continue;
+    if (in_group && getpgid(member->pid) == p->child.pid) continue;
     int refused = tree_signal_member(member, signo);
     if (*result && refused != UV_ESRCH) *result = refused;
   }
@@ -101,9 +98,19 @@ static int signal_found(struct process *p, int signo, const struct members *foun
 
 /* The tree as it can be looked for: once its group is empty, the number may come back as a stranger's. */
 static struct tree tree_now(struct process *p) {
-  struct tree tree = p->tree;
-  tree.own_group = tree.own_group && (!tree.has_ended || process_has_group(p));
-  return tree;
+  return (struct tree){.leader = p->child.pid, .has_ended = p->has_ended, .mark = p->child.mark,
+                       .own_group = p->child.own_group && (!p->has_ended || process_has_group(p))};
+}
+
+static struct members *signalled_of(struct process *p) {
+  if (!p->signalled) p->signalled = calloc(1, sizeof *p->signalled);
+  return p->signalled;
+}
+
+static void forget_signalled(struct process *p) {
+  if (p->signalled) members_free(p->signalled);
+  free(p->signalled);
+  p->signalled = NULL;
 }
 
 static int signal_cgroup(struct process *p, int signo) {
@@ -118,9 +125,10 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
   if (signo == SIGINT || signo == SIGHUP) p->was_interrupted = true;
   if (!p->child.pid) return UV_ESRCH;
   if (p->cgroup) return pass == TREE_NEWCOMERS ? UV_ESRCH : signal_cgroup(p, signo);
-  if (!p->tree.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);
+  if (!p->child.own_group) return pass == TREE_NEWCOMERS ? UV_ESRCH : spawn_signal(&p->child, signo);
   struct members found = {0}, once = {0};
-  struct members *signalled = pass == TREE_ONCE ? &once : &p->signalled;
+  struct members *signalled = pass == TREE_ONCE ? NULL : signalled_of(p);
+  if (!signalled) signalled = &once; /* out of memory: newcomers are not told from the others */
   if (pass == TREE_ALL || pass == TREE_FIRST) signalled->count = 0;
   uint64_t not_before = pass == TREE_FIRST || pass == TREE_ONCE ? tree_recent(p->loop) : loop_now();
   struct tree tree = tree_now(p);
@@ -143,13 +151,13 @@ int process_signal_tree(struct process *p, int signo, enum tree_pass pass) {
 
 bool process_has_group(struct process *p) {
   if (p->cgroup) return cgroup_signal(p->cgroup, 0) != UV_ESRCH; /* without a descriptor it cannot tell */
-  return p->tree.own_group && !spawn_signal_group(&p->child, 0);
+  return p->child.own_group && !spawn_signal_group(&p->child, 0);
 }
 
 bool process_tree_is_alive(struct process *p) {
   if (process_is_running(p)) return true;
   if (p->cgroup) return process_has_group(p);
-  if (!p->child.pid || !p->tree.own_group) return false;
+  if (!p->child.pid || !p->child.own_group) return false;
   struct tree tree = tree_now(p);
   bool has_group = tree.own_group;
   uint64_t not_before = p->seen_alive_at > p->ended_at ? p->seen_alive_at : p->ended_at;
@@ -181,36 +189,38 @@ static void forget(struct process *p, bool kill) {
   bool running = process_is_running(p);
   spawn_release(&p->child, kill && running);
   if (p->cgroup && kill) cgroup_destroy(p->cgroup);
-  members_free(&p->signalled);
+  forget_signalled(p);
   terminal_process_ended(p);
   if (running) {
     p->has_ended = true;
     p->ended_at = loop_now();
-    p->status = (struct spawn_status){.unknown = true, .code = -1};
+    p->status = (struct process_status){.unknown = true, .code = -1};
     waitq_wake_all(&p->ended);
   }
+}
+
+static void give_back(struct process *p, bool remove_cgroup) {
+  drop_cgroup(p, remove_cgroup);
+  free(p->usage);
+  p->usage = NULL;
 }
 
 void process_close(struct process *p) {
   /* Members of a group whose leader has ended are not killed here: that is for stop plans to decide. */
   forget(p, process_is_running(p) && !p->detached);
-  drop_cgroup(p, true);
-  free(p->usage);
-  p->usage = NULL;
+  give_back(p, true);
 }
 
 void process_abandon(struct process *p) {
   forget(p, false);
-  drop_cgroup(p, false);
-  free(p->usage);
-  p->usage = NULL;
+  give_back(p, false);
 }
 
 void process_let_go(struct process *p) {
   if (!p->has_ended) return;
   unlink_from_loop(p);
   spawn_release(&p->child, false);
-  members_free(&p->signalled);
+  forget_signalled(p);
   drop_cgroup(p, true);
 }
 

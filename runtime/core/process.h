@@ -15,23 +15,31 @@
 #include "tree.h"
 #include "waiter.h"
 
+/* How it has ended. */
+struct process_status {
+  int code;          /* -1 where it ended by a signal */
+  int signo;         /* 0 where it exited */
+  bool core_dumped;
+  bool unknown;      /* somebody else took the status */
+};
+
+/* There may be 100,000 that run: what only few of them need, or need only at the end, is allocated then. */
 struct process {
   /* read-only */
   struct spawn_child child;    /* child.pid: 0 before the start; stays readable after the end */
-  struct spawn_status status;  /* once has_ended */
-  struct rusage *usage;        /* the same; NULL where it cannot be known */
-  bool has_ended;
+  struct process_status status; /* once has_ended */
+  struct rusage *usage;        /* the same; NULL where it is not known */
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
-  struct tree tree;
   int terminal;                  /* its end of a terminal that it leads, kept open while it runs, or -1 */
+  bool has_ended;
   bool was_interrupted;          /* we have sent it SIGINT or SIGHUP */
   /* public */
   bool detached;                 /* set before the start: is to outlive us */
   struct cgroup *cgroup;         /* set before the start, ours from then on; NULL: it has none of its own */
   void (*on_end)(struct process *); /* may be NULL; only records */
   /* private */
-  struct members signalled;      /* of its tree, since the last process_signal_tree of TREE_ALL or TREE_FIRST */
+  struct members *signalled;     /* of its tree, since the last process_signal_tree of TREE_ALL or TREE_FIRST */
   uint64_t seen_alive_at;        /* when a member of its tree was found last */
   struct owned owned;
   struct loop *loop;

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,12 @@
 
 extern char **environ;
 
-void plan_free(struct plan *plan) {
+static void release(struct plan *plan) {
   for (size_t i = 0; i < plan->close_count; i++) fd_close(&plan->close_fds[i]);
   fd_close(&plan->slave);
-  free(plan->close_fds);
-  free(plan->fds);
-  free(plan->argv);
+  if (plan->close_fds != plan->few_close_fds) free(plan->close_fds);
+  if (plan->fds != plan->few_fds) free(plan->fds);
+  if (plan->argv != plan->few_words) free(plan->argv);
   free(plan->envp);
   free(plan->limits);
   free(plan->groups);
@@ -34,16 +35,17 @@ static void *allocate(lua_State *L, size_t count, size_t size) {
   return memory;
 }
 
-/* The strings of the list at `index`; they stay the table's. */
-static char **read_strings(lua_State *L, int index) {
-  lua_Integer count = luaL_len(L, index);
-  char **strings = allocate(L, (size_t)count + 1, sizeof *strings);
-  for (lua_Integer i = 1; i <= count; i++) {
-    lua_rawgeti(L, index, i);
-    strings[i - 1] = (char *)lua_tostring(L, -1); /* spec.lua has made them strings */
+/* The strings of the list at `index` into *out, which plan->few_words may be; they stay the table's. */
+static void read_strings(lua_State *L, int index, char ***out, char **few) {
+  size_t count = (size_t)lua_rawlen(L, index);
+  char **strings = few && count < PLAN_WORDS ? few : allocate(L, count + 1, sizeof *strings);
+  *out = strings;
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
+    strings[i] = (char *)lua_tostring(L, -1); /* spec.lua has made them strings */
     lua_pop(L, 1);
   }
-  return strings;
+  strings[count] = NULL;
 }
 
 static lua_Integer integer_field(lua_State *L, int index, const char *name, lua_Integer otherwise) {
@@ -69,7 +71,7 @@ static const char *string_field(lua_State *L, int index, const char *name) {
 
 /* rlimits = {{resource, soft, hard}, …}; -1 is unlimited */
 static void read_limits(lua_State *L, struct plan *plan) {
-  if (lua_getfield(L, 1, "limits") == LUA_TTABLE) {
+  if (lua_getfield(L, SLOT_PLAN, "limits") == LUA_TTABLE) {
     plan->request.limit_count = (size_t)luaL_len(L, -1);
     plan->limits = allocate(L, plan->request.limit_count, sizeof *plan->limits);
     for (size_t i = 0; i < plan->request.limit_count; i++) {
@@ -99,8 +101,7 @@ static bool has_own_mark(const struct plan *plan) {
 }
 
 static void read_groups(lua_State *L, struct plan *plan) {
-  plan->request.group_count = -1;
-  if (lua_getfield(L, 1, "groups") == LUA_TTABLE) {
+  if (lua_getfield(L, SLOT_PLAN, "groups") == LUA_TTABLE) {
     plan->request.group_count = (int)luaL_len(L, -1);
     plan->groups = allocate(L, (size_t)plan->request.group_count, sizeof *plan->groups);
     for (int i = 0; i < plan->request.group_count; i++) {
@@ -114,7 +115,7 @@ static void read_groups(lua_State *L, struct plan *plan) {
 }
 
 static void read_cpus(lua_State *L, struct plan *plan) {
-  if (lua_getfield(L, 1, "cpus") == LUA_TTABLE) {
+  if (lua_getfield(L, SLOT_PLAN, "cpus") == LUA_TTABLE) {
     plan->request.cpu_count = (size_t)luaL_len(L, -1);
     plan->cpus = allocate(L, plan->request.cpu_count, sizeof *plan->cpus);
     for (size_t i = 0; i < plan->request.cpu_count; i++) {
@@ -136,33 +137,48 @@ static bool on_main_thread(struct runtime *rt) {
 #endif
 }
 
-void plan_read(lua_State *L, struct runtime *rt, struct plan *plan) {
-  plan->request = (struct spawn_request){
-      .file = string_field(L, 1, "file"),
-      .path = string_field(L, 1, "path"),
-      .cwd = string_field(L, 1, "cwd"),
-      .uid = (long)integer_field(L, 1, "uid", -1),
-      .gid = (long)integer_field(L, 1, "gid", -1),
-      .umask = (int)integer_field(L, 1, "umask", -1),
-      .nice = (int)integer_field(L, 1, "nice", 0),
-      .oom_score_adj = string_field(L, 1, "oom_score_adj"),
-      .no_new_privileges = boolean_field(L, 1, "no_new_privileges"),
-      .ctty = -1,
-      .session = boolean_field(L, 1, "session"),
-      .group = boolean_field(L, 1, "group"),
-      .foreground = boolean_field(L, 1, "foreground"),
-      .die_with_parent = boolean_field(L, 1, "die_with_parent") && on_main_thread(rt),
-  };
-  lua_getfield(L, 1, "argv");
-  plan->request.argv = plan->argv = read_strings(L, lua_gettop(L));
+/* What few starts have. */
+static void read_more(lua_State *L, struct plan *plan) {
+  struct spawn_request *request = &plan->request;
+  lua_getfield(L, SLOT_PLAN, "path");
+  if (!lua_isnil(L, -1)) request->path = lua_tostring(L, -1);
   lua_pop(L, 1);
-  if (lua_getfield(L, 1, "env") == LUA_TTABLE) plan->request.envp = plan->envp = read_strings(L, lua_gettop(L));
-  else plan->request.envp = environ;
+  request->cwd = string_field(L, SLOT_PLAN, "cwd");
+  request->uid = (long)integer_field(L, SLOT_PLAN, "uid", -1);
+  request->gid = (long)integer_field(L, SLOT_PLAN, "gid", -1);
+  request->umask = (int)integer_field(L, SLOT_PLAN, "umask", -1);
+  request->nice = (int)integer_field(L, SLOT_PLAN, "nice", 0);
+  request->oom_score_adj = string_field(L, SLOT_PLAN, "oom_score_adj");
+  request->no_new_privileges = boolean_field(L, SLOT_PLAN, "no_new_privileges");
+  request->session = boolean_field(L, SLOT_PLAN, "session");
+  if (lua_getfield(L, SLOT_PLAN, "env") == LUA_TTABLE) {
+    read_strings(L, lua_gettop(L), &plan->envp, NULL);
+    request->envp = plan->envp;
+  }
   lua_pop(L, 1);
   read_limits(L, plan);
   read_groups(L, plan);
   read_cpus(L, plan);
-  if (!has_own_mark(plan)) plan->request.mark = tree_new_mark(boolean_field(L, 1, "detached"));
+}
+
+void plan_read(lua_State *L, struct runtime *rt, struct plan *plan) {
+  plan->request = (struct spawn_request){
+      .file = lua_tostring(L, SLOT_FILE),
+      .path = getenv("PATH"),
+      .envp = environ,
+      .uid = -1,
+      .gid = -1,
+      .group_count = -1,
+      .umask = -1,
+      .ctty = -1,
+      .group = boolean_field(L, SLOT_PLAN, "group"),
+      .foreground = boolean_field(L, SLOT_PLAN, "foreground"),
+      .die_with_parent = boolean_field(L, SLOT_PLAN, "die_with_parent") && on_main_thread(rt),
+  };
+  read_strings(L, SLOT_ARGV, &plan->argv, plan->few_words);
+  plan->request.argv = plan->argv;
+  if (boolean_field(L, SLOT_PLAN, "has_more")) read_more(L, plan);
+  if (!has_own_mark(plan)) plan->request.mark = tree_new_mark(boolean_field(L, SLOT_PLAN, "detached"));
 }
 
 /* --- descriptors --- */
@@ -172,7 +188,20 @@ static int keep_for_child(struct plan *plan, int fd) {
   return fd;
 }
 
-static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int streams, int child, bool child_writes) {
+/* Takes our end of a pipe from the top of the stack. */
+static void keep_stream(lua_State *L, int child) {
+  if (child <= 2) lua_replace(L, SLOT_STREAMS + child);
+  else lua_rawseti(L, SLOT_OTHERS, child);
+}
+
+static void need_others(lua_State *L) {
+  if (!lua_isnil(L, SLOT_OTHERS)) return;
+  lua_newtable(L);
+  lua_replace(L, SLOT_OTHERS);
+}
+
+static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int child, bool child_writes) {
+  if (child > 2) need_others(L);
   int pair[2];
   struct reader *r = child_writes ? push_reader(L, rt) : NULL; /* may raise: before there is a pipe to lose */
   struct writer *w = child_writes ? NULL : push_writer(L, rt);
@@ -181,7 +210,7 @@ static int make_pipe(lua_State *L, struct runtime *rt, struct plan *plan, int st
   keep_for_child(plan, child_writes ? pair[1] : pair[0]);
   if (r) reader_open(r, &rt->loop, fd_settle(pair[0]));
   else writer_open(w, &rt->loop, fd_settle(pair[1]));
-  lua_rawseti(L, streams, child);
+  keep_stream(L, child);
   return plan->close_fds[plan->close_count - 1];
 }
 
@@ -215,9 +244,10 @@ static int share_writer(struct plan *plan, struct writer *w) {
 }
 
 /* One terminal for all that say so. */
-static int take_terminal(lua_State *L, struct runtime *rt, struct plan *plan, int streams) {
+static int take_terminal(lua_State *L, struct runtime *rt, struct plan *plan) {
   if (plan->slave >= 0) return plan->slave;
-  int slave = terminal_open(L, rt, 1, streams);
+  need_others(L);
+  int slave = terminal_open(L, rt, SLOT_PLAN, SLOT_OTHERS);
   if (slave >= 0) plan->slave = slave;
   return slave;
 }
@@ -229,15 +259,15 @@ static int null_input(struct runtime *rt) {
 }
 
 /* Performs the action on top of the stack ({child, kind, argument, flags, mode}); the parent's descriptor or an error. */
-static int take_action(lua_State *L, struct runtime *rt, struct plan *plan, int streams, int child,
+static int take_action(lua_State *L, struct runtime *rt, struct plan *plan, int child,
                        const struct spawn_fd *done, size_t done_count) {
   int action = lua_gettop(L);
   lua_rawgeti(L, action, 2);
   const char *kind = lua_tostring(L, -1);
   lua_rawgeti(L, action, 3);
-  if (!strcmp(kind, "output")) return make_pipe(L, rt, plan, streams, child, true);
-  if (!strcmp(kind, "input")) return make_pipe(L, rt, plan, streams, child, false);
-  if (!strcmp(kind, "pty")) return take_terminal(L, rt, plan, streams);
+  if (!strcmp(kind, "output")) return make_pipe(L, rt, plan, child, true);
+  if (!strcmp(kind, "input")) return make_pipe(L, rt, plan, child, false);
+  if (!strcmp(kind, "pty")) return take_terminal(L, rt, plan);
   if (!strcmp(kind, "null")) return child == 0 ? null_input(rt) : keep_for_child(plan, fd_open("/dev/null", O_RDWR, 0));
   if (!strcmp(kind, "fd")) return (int)lua_tointeger(L, -1);
   if (!strcmp(kind, "lua")) {
@@ -268,19 +298,20 @@ static int compare_fds(const void *a, const void *b) {
 }
 
 /* In the order of the list: what others refer to with "same" comes first. */
-int plan_open(lua_State *L, struct runtime *rt, struct plan *plan, int streams, lua_Integer *failed) {
-  lua_getfield(L, 1, "fds");
+int plan_open(lua_State *L, struct runtime *rt, struct plan *plan, lua_Integer *failed) {
+  lua_getfield(L, SLOT_PLAN, "fds");
   int list = lua_gettop(L);
-  lua_Integer count = luaL_len(L, list);
-  plan->fds = allocate(L, (size_t)count, sizeof *plan->fds);
-  plan->close_fds = allocate(L, (size_t)count, sizeof *plan->close_fds);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+  bool few = count <= PLAN_FEW;
+  plan->fds = few ? plan->few_fds : allocate(L, (size_t)count, sizeof *plan->fds);
+  plan->close_fds = few ? plan->few_close_fds : allocate(L, (size_t)count, sizeof *plan->close_fds);
   for (lua_Integer i = 1; i <= count; i++) {
     lua_settop(L, list);
     lua_rawgeti(L, list, i);
     lua_rawgeti(L, -1, 1);
     int child = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    int fd = take_action(L, rt, plan, streams, child, plan->fds, (size_t)i - 1);
+    int fd = take_action(L, rt, plan, child, plan->fds, (size_t)i - 1);
     if (fd < 0) {
       *failed = i;
       return fd;
@@ -296,18 +327,56 @@ int plan_open(lua_State *L, struct runtime *rt, struct plan *plan, int streams, 
 }
 
 static int f_gc(lua_State *L) {
-  plan_free(lua_touserdata(L, 1));
+  release(lua_touserdata(L, 1));
   return 0;
 }
 
-struct plan *push_plan(lua_State *L) {
-  struct plan *plan = lua_newuserdatauv(L, sizeof *plan, 0);
+static const char spare_key;
+
+/* A start does not yield, but an allocation in it may run a finalizer that starts another child: that one finds no
+ * spare plan and makes its own. */
+struct plan *plan_take(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &spare_key);
+  struct plan *plan = lua_touserdata(L, -1);
+  if (plan) {
+    lua_pushboolean(L, 0);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+    return plan;
+  }
+  lua_pop(L, 1);
+  plan = lua_newuserdatauv(L, sizeof *plan, 0);
   *plan = (struct plan){.slave = -1};
   luaL_setmetatable(L, CLASS);
   return plan;
 }
 
+void plan_give(lua_State *L, struct plan *plan) {
+  release(plan);
+  lua_pushvalue(L, SLOT_TAKEN);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
+}
+
+/* core.words(spec) → its array part as a list of its own, if all in it are strings that can be arguments; else nil */
+static int f_words(lua_State *L) {
+  lua_settop(L, 1);
+  lua_Integer count = luaL_len(L, 1);
+  if (count > INT_MAX) return 0;
+  lua_createtable(L, (int)count, 0);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_geti(L, 1, i);
+    size_t size;
+    const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+    if (!word || strlen(word) != size) return 0;
+    lua_rawseti(L, 2, i);
+  }
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"words", f_words}, {NULL, NULL}};
 static const luaL_Reg methods[] = {{NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 
-void plan_register(lua_State *L, struct runtime *rt) { make_class(L, CLASS, methods, meta, rt); }
+void plan_register(lua_State *L, struct runtime *rt) {
+  make_class(L, CLASS, methods, meta, rt);
+  set_functions(L, functions, rt);
+}

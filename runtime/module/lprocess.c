@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "plan.h"
@@ -17,7 +18,8 @@ struct lua_process {
   struct process core; /* first */
   struct runtime *runtime;
   struct post post;
-  struct reader *terminal; /* NULL, or these are its second and third user value */
+  lua_Number began;        /* when it was started, seconds since the epoch */
+  struct reader *terminal; /* NULL, or these are its second and third user value, which it has for a pty only */
   struct writer *keyboard;
 };
 
@@ -56,29 +58,38 @@ static void process_ended(struct process *core) {
   runtime_post(p->runtime, &p->post, process_posted);
 }
 
-/* Our ends of the pipes: polled once the child runs, or closed at once, not when the collector comes. */
-static void settle_streams(lua_State *L, int streams, bool started) {
+/* Our end of a pipe at `index`: polled once the child runs, or closed at once, not when the collector comes. */
+static void settle_stream(lua_State *L, int index, bool started) {
+  struct reader *r = test_reader(L, index);
+  if (r && started) reader_start(r); /* its error is the stream's */
+  else if (r) reader_close(r);
+  else if (!started) writer_close(check_writer(L, index));
+}
+
+static void settle_streams(lua_State *L, bool started) {
+  for (int i = SLOT_STREAMS; i < SLOT_OTHERS; i++)
+    if (!lua_isnil(L, i)) settle_stream(L, i, started);
+  if (lua_isnil(L, SLOT_OTHERS)) return;
   lua_pushnil(L);
-  while (lua_next(L, streams)) {
-    struct reader *r = test_reader(L, -1);
-    if (r && started) reader_start(r); /* its error is the stream's */
-    else if (r) reader_close(r);
-    else if (!started) writer_close(check_writer(L, -1));
+  while (lua_next(L, SLOT_OTHERS)) {
+    settle_stream(L, lua_gettop(L), started);
     lua_pop(L, 1);
   }
 }
 
-/* The process at 3 leads a terminal; its streams at 4. */
 static void attach_terminal(lua_State *L, struct lua_process *p, int slave) {
   process_keep_terminal(&p->core, slave);
-  lua_getfield(L, 4, "terminal");
+  lua_getfield(L, SLOT_OTHERS, "terminal");
   p->terminal = check_reader(L, -1);
-  lua_setiuservalue(L, 3, 2);
-  if (boolean_field(L, 1, "typed")) {
-    lua_rawgeti(L, 4, 0);
-    p->keyboard = check_writer(L, -1);
-    lua_setiuservalue(L, 3, 3);
-  }
+  lua_setiuservalue(L, SLOT_PROCESS, 2);
+  if (!boolean_field(L, SLOT_PLAN, "typed")) return;
+  lua_rawgeti(L, SLOT_OTHERS, 0);
+  p->keyboard = check_writer(L, -1);
+  lua_pushvalue(L, -1);
+  lua_replace(L, SLOT_STREAMS);
+  lua_setiuservalue(L, SLOT_PROCESS, 3);
+  lua_pushnil(L);
+  lua_rawseti(L, SLOT_OTHERS, 0);
 }
 
 /* cgroup = {directory, path}: a cgroup made for this child; from here on it is the process's. */
@@ -93,67 +104,93 @@ static void take_cgroup(lua_State *L, struct runtime *rt, struct process *p) {
   lua_pop(L, 1);
 }
 
+/* In SLOT_PROCESS. */
 static struct lua_process *push_process(lua_State *L, struct runtime *rt) {
-  struct lua_process *p = lua_newuserdatauv(L, sizeof *p, 3);
+  bool has_terminal = lua_getfield(L, SLOT_PLAN, "pty") != LUA_TNIL;
+  lua_pop(L, 1);
+  struct lua_process *p = lua_newuserdatauv(L, sizeof *p, has_terminal ? 3 : 1);
   memset(p, 0, sizeof *p);
   process_init(&p->core, &rt->loop);
   p->runtime = rt;
   p->core.on_end = process_ended;
   luaL_setmetatable(L, CLASS);
+  lua_pushvalue(L, SLOT_OBJECT);
+  lua_setiuservalue(L, SLOT_PROCESS, 1);
   return p;
 }
 
-/* core.start(plan, object) → Process handle, {[number] = Reader or Writer}
+static lua_Number epoch_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9;
+}
+
+/* Opens the descriptors and starts it: 0, or the error, its place and (*failed) its number. */
+static int start(lua_State *L, struct runtime *rt, struct lua_process *p, struct plan *plan,
+                 struct spawn_failure *failure, const char **stage, lua_Integer *failed) {
+  *stage = "open";
+  int err = plan_open(L, rt, plan, failed);
+  if (err) {
+    if (plan->request.foreground) terminal_end(&rt->loop);
+    process_close(&p->core);
+    return err;
+  }
+  if (boolean_field(L, SLOT_PLAN, "shares_output")) fflush(NULL); /* what we printed comes before what it prints */
+  p->began = epoch_seconds();
+  err = process_start(&p->core, &plan->request, failure);
+  if (!err) return 0;
+  *stage = spawn_stage_name(failure->stage);
+  *failed = 1 + failure->index;
+  if (failure->stage == SPAWN_STDIO && failure->index >= 0) *failed = 1 + plan->fds[failure->index].child;
+  return err;
+}
+
+/* core.start(plan, object, argv, file) → Process handle, Writer or nil, Reader or nil (stdout), Reader or nil (stderr),
+ *                          {[number] = Reader or Writer} or nil
  *                        | nil, stage, code, message, the script whose interpreter is missing or nil, number of the
  *                          descriptor action ("open"), limit ("rlimit"), processor ("affinity") or nil; at
  *                          "stdio" the child's number of the descriptor, plus 1
- * `object` is what the hook process_ended gets. The Reader of a terminal is in streams.terminal. */
+ * `object` is what the hook process_ended gets. The Reader of a terminal is in the last one as `terminal`. */
 static int f_start(lua_State *L) {
   struct runtime *rt = runtime_of(L);
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
-  struct lua_process *p = push_process(L, rt); /* 3 */
-  lua_pushvalue(L, 2);
-  lua_setiuservalue(L, 3, 1);
-  lua_newtable(L); /* 4: streams */
-  struct plan *plan = push_plan(L); /* 5 */
+  luaL_checktype(L, SLOT_PLAN, LUA_TTABLE);
+  luaL_checktype(L, SLOT_ARGV, LUA_TTABLE);
+  lua_settop(L, SLOT_FILE);
+  struct lua_process *p = push_process(L, rt);
+  lua_settop(L, SLOT_OTHERS);
+  struct plan *plan = plan_take(L);
   plan_read(L, rt, plan);
-  p->core.detached = boolean_field(L, 1, "detached");
+  p->core.detached = boolean_field(L, SLOT_PLAN, "detached");
   take_cgroup(L, rt, &p->core);
 
-  struct spawn_failure failure = {.index = -1};
+  struct spawn_failure failure;
+  failure.interpreter[0] = '\0';
+  const char *stage;
   lua_Integer failed = 0;
-  int err = plan_open(L, rt, plan, 4, &failed);
-  bool is_open = !err;
-  if (is_open) {
-    if (boolean_field(L, 1, "shares_output")) fflush(NULL); /* what we printed comes before what the child prints */
-    err = process_start(&p->core, &plan->request, &failure);
-    if (err && failure.stage == SPAWN_STDIO && failure.index >= 0) failed = 1 + plan->fds[failure.index].child;
-    else if (err) failed = 1 + failure.index;
-  } else {
-    if (plan->request.foreground) terminal_end(&rt->loop);
-    process_close(&p->core);
-  }
-  if (err) {
-    plan_restore_reader(rt, plan);
-  } else {
-    if (plan->slave >= 0) attach_terminal(L, p, plan->slave);
-    plan->slave = -1;
-  }
-  settle_streams(L, 4, !err);
-  plan_free(plan);
-  if (err) return push_failure(L, is_open ? spawn_stage_name(failure.stage) : "open", err, failure.interpreter, failed);
-  lua_pushvalue(L, 3);
+  int err = start(L, rt, p, plan, &failure, &stage, &failed);
+  if (err) plan_restore_reader(rt, plan);
+  else if (plan->slave >= 0) attach_terminal(L, p, plan->slave);
+  if (!err) plan->slave = -1;
+  settle_streams(L, !err);
+  plan_give(L, plan);
+  if (err) return push_failure(L, stage, err, failure.interpreter, failed);
+  lua_pushvalue(L, SLOT_PROCESS);
   lua_rawsetp(L, LUA_REGISTRYINDEX, p);
   runtime_renew_canary(rt, L);
-  lua_settop(L, 4);
-  return 2;
+  lua_settop(L, SLOT_OTHERS);
+  return 1 + SLOT_OTHERS - SLOT_PROCESS;
 }
 
 /* --- methods --- */
 
 static int f_pid(lua_State *L) {
   lua_pushinteger(L, check_process(L, 1)->child.pid);
+  return 1;
+}
+
+/* process:began() → when it was started, in seconds since the epoch */
+static int f_began(lua_State *L) {
+  lua_pushnumber(L, ((struct lua_process *)check_process(L, 1))->began);
   return 1;
 }
 
@@ -257,10 +294,16 @@ static int f_let_go(lua_State *L) {
   return 0;
 }
 
+/* process:nudge(): who waits for its end is woken to look whether something else is new, as the end of a stop plan. */
+static int f_nudge(lua_State *L) {
+  waitq_wake_all(&check_process(L, 1)->ended);
+  return 0;
+}
+
 /* process:release(): lets it run; it is reaped if it ends in our time. */
 static int f_release(lua_State *L) {
   spawn_unref(&check_process(L, 1)->child);
-  return 0;
+  return f_nudge(L);
 }
 
 static int f_kill_all(lua_State *L) {
@@ -271,8 +314,9 @@ static int f_kill_all(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"start", f_start}, {"kill_all", f_kill_all}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
-    {"pid", f_pid},       {"times", f_times},   {"status", f_status}, {"wait", f_wait}, {"signal", f_signal},
-    {"let_go", f_let_go}, {"release", f_release}, {"signal_tree", f_signal_tree},
+    {"pid", f_pid},       {"began", f_began},   {"times", f_times},   {"status", f_status}, {"wait", f_wait},
+    {"signal", f_signal}, {"let_go", f_let_go}, {"nudge", f_nudge},   {"release", f_release},
+    {"signal_tree", f_signal_tree},
     {"has_group", f_has_group}, {"is_alive", f_is_alive}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", f_gc}, {NULL, NULL}};
 

@@ -251,17 +251,9 @@ static int f_status(lua_State *L) {
   return 7;
 }
 
-/* reader:_captured() → all that was kept, as a string; it stays. */
-static int f_captured(lua_State *L) {
-  struct reader *r = check_reader(L, 1);
-  reader_trim(r);
-  size_t size = buffer_size(&r->buffer);
-  if (r->overflow == READER_FAIL && size > r->high_water - 1) size = r->high_water - 1;
-  if (!r->spilled) {
-    lua_pushlstring(L, buffer_data(&r->buffer), size);
-    return 1;
-  }
-  luaL_Buffer b; /* it was within the limit: back from the file */
+/* Bytes that were spilled, though within the limit, come back from the file. */
+static int push_spilled(lua_State *L, const struct reader *r, size_t size) {
+  luaL_Buffer b;
   char *room = luaL_buffinitsize(L, &b, r->spilled + size);
   for (uint64_t done = 0; done < r->spilled;) {
     ssize_t n = pread(r->spill_fd, room + done, r->spilled - done, (off_t)done);
@@ -271,6 +263,23 @@ static int f_captured(lua_State *L) {
   memcpy(room + r->spilled, buffer_data(&r->buffer), size);
   luaL_pushresultsize(&b, r->spilled + size);
   return 1;
+}
+
+/* reader:_captured(and_close) → all that was kept, as a string (false where it has spilled more than its limit: then it
+ * is not closed), how many bytes are left out, error code or nil. Without `and_close` it stays. */
+static int f_captured(lua_State *L) {
+  struct reader *r = check_reader(L, 1);
+  reader_trim(r);
+  size_t size = buffer_size(&r->buffer);
+  if (r->overflow == READER_FAIL && size > r->high_water - 1) size = r->high_water - 1;
+  if (reader_is_over(r)) lua_pushboolean(L, 0);
+  else if (r->spilled) push_spilled(L, r, size);
+  else lua_pushlstring(L, buffer_data(&r->buffer), size);
+  lua_pushinteger(L, reader_is_over(r) ? 0 : (lua_Integer)r->omitted);
+  if (r->error) lua_pushstring(L, uv_err_name(r->error));
+  else lua_pushnil(L);
+  if (lua_toboolean(L, 2) && !reader_is_over(r)) reader_close(r);
+  return 3;
 }
 
 /* reader:_spilled() → a Reader over the temporary file; what is still in memory goes there first. */

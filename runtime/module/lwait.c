@@ -1,4 +1,6 @@
 /* Waiting for any of several Processes, Readers and Queues. */
+#include <math.h>
+
 #include "process.h"
 #include "reader.h"
 #include "runtime.h"
@@ -99,8 +101,118 @@ static int f_wait_readable(lua_State *L) {
   return wait_for_any(L, queues, count, due);
 }
 
+/* --- a process and all of its output --- */
+
+/* Who waits for all of it is not woken for each part. */
+struct whole_waiter {
+  struct waiter waiter; /* first */
+  struct whole *whole;
+};
+
+enum { WHOLE_READERS = 3 };
+
+struct whole {
+  struct task *task;
+  uint32_t wait;
+  bool had_ended; /* the process, when the wait began */
+  size_t count;
+  struct process *process;
+  struct reader *readers[WHOLE_READERS];
+  struct whole_waiter end, ends[WHOLE_READERS];
+  uint64_t linger, limit; /* nanoseconds; 0: for ever */
+};
+
+static bool whole_is_over(const struct whole *w) {
+  for (size_t i = 0; i < w->count; i++)
+    if (!w->readers[i]->eof) return false;
+  return w->process->has_ended;
+}
+
+static bool whole_overflowed(const struct whole *w) {
+  for (size_t i = 0; i < w->count; i++)
+    if (w->readers[i]->overflowed) return true;
+  return false;
+}
+
+static void whole_wake(struct whole *w) {
+  if (w->wait == w->task->waits) task_unpark(w->task, WAKE_EVENT);
+}
+
+static void whole_end_woken(struct waiter *waiter) { whole_wake(((struct whole_waiter *)waiter)->whole); }
+
+static void whole_reader_woken(struct waiter *waiter) {
+  struct whole *w = ((struct whole_waiter *)waiter)->whole;
+  if (whole_is_over(w) || whole_overflowed(w)) whole_wake(w);
+}
+
+/* When its time is over, or a pipe that is held open after the exit has been silent for `linger`; 0: never. */
+static uint64_t whole_due(const struct whole *w) {
+  uint64_t limit = w->limit ? w->process->started_at + w->limit : 0;
+  if (!w->process->has_ended || !w->linger) return limit;
+  uint64_t last = w->process->ended_at;
+  for (size_t i = 0; i < w->count; i++)
+    if (w->readers[i]->active_at > last) last = w->readers[i]->active_at;
+  return limit && limit < last + w->linger ? limit : last + w->linger;
+}
+
+/* Takes its waiters from their queues; true where that of the process was woken, and not by its end. */
+static bool whole_clear(struct whole *w) {
+  bool nudged = !waiter_queued(&w->end.waiter) && (w->had_ended || !w->process->has_ended);
+  waiter_remove(&w->end.waiter);
+  for (size_t i = 0; i < w->count; i++) waiter_remove(&w->ends[i].waiter);
+  return nudged;
+}
+
+static int wait_whole_k(lua_State *L, int status, lua_KContext ctx) {
+  struct runtime *rt = runtime_of(L);
+  struct whole *w = lua_touserdata(L, -1);
+  for (;; status = LUA_YIELD) {
+    bool nudged = status == LUA_YIELD && whole_clear(w);
+    enum wake wake = task_outcome(rt, L, status);
+    bool over = whole_is_over(w), overflowed = whole_overflowed(w);
+    if (over || overflowed || nudged || wake == WAKE_TIMEOUT) {
+      lua_pushboolean(L, over && !overflowed);
+      return 1;
+    }
+    w->wait = w->task->waits + 1;
+    w->had_ended = w->process->has_ended;
+    waitq_add(&w->process->ended, &w->end.waiter);
+    for (size_t i = 0; i < w->count; i++)
+      if (!w->readers[i]->eof) waitq_add(&w->readers[i]->ended, &w->ends[i].waiter);
+    task_park(rt, L, NULL, whole_due(w), ctx, wait_whole_k);
+  }
+}
+
+/* Seconds at `index` as nanoseconds, at least one; nil, and centuries, are 0: for ever. */
+static uint64_t opt_span(lua_State *L, int index) {
+  lua_Number seconds = luaL_optnumber(L, index, HUGE_VAL);
+  return seconds < 1e9 ? 1 + (uint64_t)(seconds * 1e9) : 0;
+}
+
+/* core.wait_whole(Process, linger or nil, limit or nil, ...) → true once the Process has ended and all of the Readers
+ * (nil and false are passed over) are at their ends; false where the caller has to look first: one of them is over its
+ * capture limit, nothing came for `linger` seconds after the exit, `limit` seconds have passed since the start, or the
+ * Process was nudged. */
+static int f_wait_whole(lua_State *L) {
+  struct runtime *rt = runtime_of(L);
+  struct process *p = check_process(L, 1);
+  uint64_t linger = opt_span(L, 2), limit = opt_span(L, 3);
+  int first = 4, top = lua_gettop(L);
+  luaL_argcheck(L, top < first + WHOLE_READERS, first, "too many to wait for");
+  task_check(rt, L);
+  struct whole *w = lua_newuserdatauv(L, sizeof *w, 0);
+  *w = (struct whole){.task = rt->current, .process = p, .end = {{.wake = whole_end_woken}, w}, .linger = linger,
+                      .limit = limit};
+  for (int i = first; i <= top; i++) {
+    if (!lua_toboolean(L, i)) continue;
+    w->ends[w->count] = (struct whole_waiter){{.wake = whole_reader_woken}, w};
+    w->readers[w->count++] = check_reader(L, i);
+  }
+  return wait_whole_k(L, LUA_OK, 0);
+}
+
 static const luaL_Reg functions[] = {
-    {"wait_any", f_wait_any}, {"wait_readable", f_wait_readable}, {NULL, NULL}};
+    {"wait_any", f_wait_any}, {"wait_readable", f_wait_readable}, {"wait_whole", f_wait_whole}, {NULL, NULL}};
 
 void wait_register(lua_State *L, struct runtime *rt) {
   set_functions(L, functions, rt);
