@@ -122,7 +122,7 @@ int tree_members(struct loop *loop, const struct tree *tree, enum tree_search se
   tree_look_search(look, tree);
   for (size_t i = 0; i < look->found_count && !err; i++) {
     struct seen *seen = look->found[i];
-    if (!seen->has_stat && !is_still(seen)) continue;
+    if (!seen->has_stat && !is_still(seen)) seen->runs = false; /* nor is it another time */
     if (seen->runs) err = members_add(members, &(struct member){seen->pid, seen->started});
     else members->had_ended = true;
   }

@@ -126,10 +126,41 @@ static void end(pid_t pid) {
   if (CHECK(pid > 0) && CHECK_EQUAL(kill(pid, SIGKILL), 0)) CHECK_EQUAL(waitpid(pid, NULL, 0), pid);
 }
 
+/* --- one whose limits have changed since the look, as if its number were another's --- */
+
+static size_t count_members(struct loop *loop, uint64_t mark, uint64_t not_before, bool *had_ended) {
+  struct members members = {0};
+  struct tree tree = {.leader = getpid(), .has_ended = true, .mark = mark};
+  CHECK_EQUAL(tree_members(loop, &tree, TREE_MARKED, not_before, &members), 0);
+  size_t count = members.count;
+  *had_ended = members.had_ended;
+  members_free(&members);
+  return count;
+}
+
+static void meet_another(void) {
+  static struct loop loop;
+  bool had_ended;
+  uint64_t mark = giver(pids[REAL + 1], 1) | 1, other = giver(pids[REAL + 2], 1) | 1;
+  pid_t pid = start();
+  CHECK_EQUAL(prlimit(pid, RLIMIT_LOCKS, &(struct rlimit){mark, RLIM_INFINITY}, NULL), 0);
+  CHECK_EQUAL(count_members(&loop, other, 0, &had_ended), 0); /* the look is there */
+  CHECK(!had_ended);
+  CHECK_EQUAL(prlimit(pid, RLIMIT_LOCKS, &(struct rlimit){other, RLIM_INFINITY}, NULL), 0);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQUAL(count_members(&loop, mark, 0, &had_ended), 0);
+    CHECK(had_ended);
+  }
+  CHECK_EQUAL(count_members(&loop, other, loop_now(), &had_ended), 1);
+  end(pid);
+  tree_forget(&loop);
+}
+
 int main(void) {
   for (int i = 0; i < PIDS; i++) pids[i] = i < REAL ? start() : 4000000 + i;
   pids[REAL] = getpid();
   search_random_looks();
+  meet_another();
   for (int i = 0; i < REAL; i++) end(pids[i]);
   return check_summary();
 }
