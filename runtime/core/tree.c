@@ -8,8 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mark.h"
 #include "pidfd.h"
 #include "procfs.h"
+#include "tree_look.h"
 
 bool members_have(const struct members *members, const struct member *member) {
   for (size_t i = 0; i < members->count; i++)
@@ -36,29 +38,9 @@ void members_free(struct members *members) {
 
 #ifdef __linux__
 
-/* A mark, from its top: 1 bit OUTERMOST, 22 bits pid and 10 bits start of the runtime, 1 bit DETACHED, 6 bits at random
- * for the runtime, 23 bits of a counter that begins at random. (Linux has no pids above 2^22; nobody has a limit of 2^40
- * file locks.) In containers many have the same pid: what is at random tells these apart. */
-#define OUTERMOST (1ull << 62)
-#define DETACHED (1ull << 29)
-#define RANDOM_AT 23
-#define COUNTER ((1ull << RANDOM_AT) - 1)
-#define PID_AT 40
-#define START_AT 30
-#define START_MASK 0x3ffull
-#define GIVER (OUTERMOST - (1ull << START_AT)) /* pid and start */
-#define RUNTIME ((OUTERMOST - (1ull << RANDOM_AT)) & ~DETACHED) /* and what is at random */
-
-static bool is_mark(uint64_t value) { return value >> PID_AT && value < 1ull << 63; }
-static uint64_t giver_of(uint64_t mark) { return is_mark(mark) ? mark & GIVER : 0; }
-static uint64_t giver(pid_t pid, uint64_t started) {
-  return (uint64_t)pid << PID_AT | (started & START_MASK) << START_AT;
-}
-static pid_t pid_of(uint64_t mark) { return (pid_t)((mark & ~OUTERMOST) >> PID_AT); }
-
 static struct {
   pid_t pid;           /* of which process this is: a fork of us is another */
-  uint64_t runtime;    /* RUNTIME of our marks; 0: we can give none */
+  uint64_t runtime;    /* MARK_RUNTIME of our marks; 0: we can give none */
   uint64_t outermost;  /* the mark that our children keep as their hard limit; 0: each its own */
 } ours;
 static pthread_mutex_t ours_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -71,16 +53,16 @@ static void prepare(void) {
   if (sizeof(limit.rlim_cur) < 8 || UINTPTR_MAX <= UINT32_MAX) return; /* the kernel's are 32 bits, too */
   if (getrlimit(RLIMIT_LOCKS, &limit) || procfs_stat(getpid(), &stat)) return;
   if (limit.rlim_max != RLIM_INFINITY) {
-    if (!(limit.rlim_max & OUTERMOST) || !is_mark(limit.rlim_max)) return; /* somebody else's */
+    if (!(limit.rlim_max & MARK_OUTERMOST) || !is_mark(limit.rlim_max)) return; /* somebody else's */
     ours.outermost = limit.rlim_max;
-  } else if (limit.rlim_cur & OUTERMOST && is_mark(limit.rlim_cur)) {
+  } else if (limit.rlim_cur & MARK_OUTERMOST && is_mark(limit.rlim_cur)) {
     ours.outermost = limit.rlim_max = limit.rlim_cur; /* from a libuv backend, which can set the soft one only */
     setrlimit(RLIMIT_LOCKS, &limit);
   }
   uint64_t noise = 0;
   uv_random(NULL, NULL, &noise, sizeof noise, 0, NULL); /* without it: as it was before */
-  counter = noise & COUNTER;
-  ours.runtime = giver(getpid(), stat.started) | (noise >> 32 & 0x3f) << RANDOM_AT;
+  counter = noise & MARK_COUNTER;
+  ours.runtime = giver(getpid(), stat.started) | (noise >> 32 & 0x3f) << MARK_RANDOM_AT;
 }
 
 uint64_t tree_runtime(void) {
@@ -96,7 +78,7 @@ uint64_t tree_runtime(void) {
 uint64_t tree_new_mark(bool detached) {
   uint64_t runtime = tree_runtime();
   if (!runtime) return 0;
-  return runtime | (detached ? DETACHED : 0) | (++counter & COUNTER) | (ours.outermost ? 0 : OUTERMOST);
+  return runtime | (detached ? MARK_DETACHED : 0) | (++counter & MARK_COUNTER) | (ours.outermost ? 0 : MARK_OUTERMOST);
 }
 
 void tree_mark_ourselves(void) {
@@ -109,148 +91,23 @@ struct rlimit tree_mark_limit(uint64_t mark) {
   return (struct rlimit){.rlim_cur = mark, .rlim_max = ours.outermost ? ours.outermost : mark};
 }
 
-/* --- a look at /proc --- */
-
-struct seen {
-  pid_t pid, parent, group;
-  bool runs, has_stat, is_member, is_other; /* is_other: the leader itself, or we */
-  uint64_t soft, hard, started;
-  struct seen *next; /* of mark_members */
-};
-
-struct tree_look {
-  uint64_t began, took;
-  bool walked; /* all processes, with their parents and groups; else those with a mark */
-  struct seen *seen;
-  size_t count, capacity;
-};
-
-static uint64_t limit_of(const char *word) {
-  while (*word == ' ') word++;
-  return *word == 'u' ? RLIM_INFINITY : strtoull(word, NULL, 10);
-}
-
-static bool read_marks(pid_t pid, struct seen *seen) {
-  struct rlimit limit;
-  if (!prlimit(pid, RLIMIT_LOCKS, NULL, &limit)) {
-    seen->soft = limit.rlim_cur;
-    seen->hard = limit.rlim_max;
-    return true;
-  }
-  if (errno != EPERM) return false;
-  /* Another user's may not be asked; but everybody may read what the kernel says of it. */
-  char text[2048];
-  if (procfs_read(pid, "limits", text, sizeof text) < 0) return false;
-  const char *line = strstr(text, "Max file locks ");
-  if (!line) return false;
-  const char *soft = line + 15;
-  while (*soft == ' ') soft++;
-  const char *hard = strchr(soft, ' ');
-  seen->soft = limit_of(soft);
-  seen->hard = hard ? limit_of(hard) : RLIM_INFINITY;
-  return true;
-}
-
-static void read_stat(struct seen *seen) {
-  struct procfs_stat stat;
-  seen->has_stat = true;
-  if (procfs_stat(seen->pid, &stat)) return;
-  seen->runs = procfs_state_runs(stat.state);
-  seen->parent = stat.parent;
-  seen->group = stat.group;
-  seen->started = stat.started;
-}
-
-static int see(void *context, pid_t pid) {
-  struct tree_look *look = context;
-  struct seen seen = {.pid = pid};
-  if (!read_marks(pid, &seen)) return 0;
-  if (look->walked) read_stat(&seen);
-  else if (!is_mark(seen.soft) && !is_mark(seen.hard)) return 0;
-  if (look->count == look->capacity) {
-    size_t capacity = look->capacity ? 2 * look->capacity : 64;
-    struct seen *more = realloc(look->seen, capacity * sizeof *more);
-    if (!more) return UV_ENOMEM;
-    look->seen = more;
-    look->capacity = capacity;
-  }
-  look->seen[look->count++] = seen;
-  return 0;
-}
-
-static int look_again(struct tree_look *look, bool walked) {
-  look->walked = walked;
-  look->count = 0;
-  look->began = loop_now();
-  int err = procfs_each(see, look);
-  look->took = loop_now() - look->began;
-  if (err) look->began = 0;
-  return err;
-}
+/* --- members --- */
 
 uint64_t tree_recent(const struct loop *loop) {
   return loop_now() - 10 * (loop->look ? loop->look->took : 0);
 }
 
 void tree_forget(struct loop *loop) {
-  if (loop->look) free(loop->look->seen);
+  if (loop->look) tree_look_free(loop->look);
   free(loop->look);
   loop->look = NULL;
 }
 
-/* --- members --- */
-
-static bool has_mark(const struct tree *tree, const struct seen *seen) {
-  return tree->mark && (seen->soft == tree->mark || seen->hard == tree->mark);
-}
-
-/* Whether it is the runtime that has given this mark, and not one to which its number has come. */
-static bool is_giver(pid_t pid, uint64_t mark) {
-  struct procfs_stat stat;
-  return is_mark(mark) && pid_of(mark) == pid && !procfs_stat(pid, &stat) && giver_of(mark) == giver(pid, stat.started);
-}
-
-static bool follows(const struct tree_look *look, const struct seen *seen, const struct seen *member) {
-  return (look->walked && seen->parent == member->pid) || is_giver(member->pid, seen->soft);
-}
-
-static bool is_of_leader(const struct tree_look *look, const struct tree *tree, const struct seen *seen) {
-  if (has_mark(tree, seen)) return true;
-  if (look->walked && tree->own_group && seen->group == tree->leader) return true;
-  if (tree->has_ended) return false;
-  return (look->walked && seen->parent == tree->leader) || is_giver(tree->leader, seen->soft);
-}
-
-/* Sets is_member. Who has been found and not been asked for those that follow it is in a list. */
-static void mark_members(struct tree_look *look, const struct tree *tree) {
-  pid_t self = getpid();
-  struct seen *open = NULL;
-  for (size_t i = 0; i < look->count; i++) {
-    struct seen *seen = &look->seen[i];
-    seen->is_other = seen->pid == self || seen->pid == tree->leader;
-    seen->is_member = !seen->is_other && is_of_leader(look, tree, seen);
-    if (!seen->is_member) continue;
-    seen->next = open;
-    open = seen;
-  }
-  while (open) {
-    struct seen *member = open;
-    open = member->next;
-    for (size_t i = 0; i < look->count; i++) {
-      struct seen *seen = &look->seen[i];
-      if (seen->is_member || seen->is_other || !follows(look, seen, member)) continue;
-      seen->is_member = true;
-      seen->next = open;
-      open = seen;
-    }
-  }
-}
-
 /* Reads its stat. False where the number has become another's since it was seen. */
 static bool is_still(struct seen *seen) {
-  struct seen now = {0};
-  read_stat(seen);
-  return read_marks(seen->pid, &now) ? now.soft == seen->soft && now.hard == seen->hard : !seen->runs;
+  struct seen now = {.pid = seen->pid};
+  seen_read_stat(seen);
+  return seen_read_marks(&now) ? now.soft == seen->soft && now.hard == seen->hard : !seen->runs;
 }
 
 int tree_members(struct loop *loop, const struct tree *tree, enum tree_search search, uint64_t not_before,
@@ -260,13 +117,12 @@ int tree_members(struct loop *loop, const struct tree *tree, enum tree_search se
   struct tree_look *look = loop->look;
   if (!look) return UV_ENOMEM;
   bool serves = look->began && look->began >= not_before && (search == TREE_MARKED || look->walked);
-  int err = serves ? 0 : look_again(look, search == TREE_WALKED);
+  int err = serves ? 0 : tree_look_again(look, search == TREE_WALKED);
   if (err) return err;
-  mark_members(look, tree);
-  for (size_t i = 0; i < look->count && !err; i++) {
-    struct seen *seen = &look->seen[i];
-    if (!seen->is_member) continue;
-    if (!seen->has_stat && !is_still(seen)) continue;
+  tree_look_search(look, tree);
+  for (size_t i = 0; i < look->found_count && !err; i++) {
+    struct seen *seen = look->found[i];
+    if (!seen->has_stat && !is_still(seen)) seen->runs = false; /* nor is it another time */
     if (seen->runs) err = members_add(members, &(struct member){seen->pid, seen->started});
     else members->had_ended = true;
   }
@@ -297,18 +153,18 @@ struct killing {
 
 static bool is_given(const struct killing *killing, uint64_t mark) {
   if (!is_mark(mark)) return false;
-  if ((mark & RUNTIME) == killing->runtime) return true;
+  if ((mark & MARK_RUNTIME) == killing->runtime) return true;
   for (size_t i = 0; i < killing->giver_count; i++)
     if (giver_of(mark) == killing->givers[i]) return true;
   return false;
 }
 
 static bool is_to_die(const struct killing *killing, pid_t pid) {
-  struct seen seen;
-  if (pid == getpid() || !read_marks(pid, &seen)) return false;
+  struct seen seen = {.pid = pid};
+  if (pid == getpid() || !seen_read_marks(&seen)) return false;
   for (int i = 0; i < 2; i++) {
     uint64_t mark = i ? seen.soft : seen.hard;
-    if (is_mark(mark) && (mark & RUNTIME) == killing->runtime && mark & DETACHED) return false;
+    if (is_mark(mark) && (mark & MARK_RUNTIME) == killing->runtime && mark & MARK_DETACHED) return false;
   }
   return is_given(killing, seen.soft) || is_given(killing, seen.hard);
 }
