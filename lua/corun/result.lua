@@ -114,7 +114,15 @@ end
 --- A terminal makes CR LF of a newline.
 local function without_newlines(result, text)
   local options = result._options
-  return (text:gsub(options and options.stdout == "pty" and "[\r\n]+$" or "\n+$", ""))
+  local is_pty = options and options.stdout == "pty"
+  local last = #text
+  -- From the end: gsub would look at each byte of what may be megabytes.
+  while last > 0 do
+    local byte = text:byte(last)
+    if byte ~= 10 and not (is_pty and byte == 13) then break end
+    last = last - 1
+  end
+  return text:sub(1, last)
 end
 
 --- What `capture` gives of a Result: stdout without trailing newlines, or what its format made of it.
