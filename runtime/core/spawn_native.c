@@ -308,7 +308,7 @@ static pid_t clone_child(struct loop *loop, struct child_plan *plan, int *pidfd)
   static atomic_bool is_refused; /* before Linux 5.9, or by a sandbox */
   plan->shares_files = fd_are_many() && !atomic_load_explicit(&is_refused, memory_order_relaxed);
   pid_t pid = clone_once(loop, plan, pidfd);
-  if (pid < 0 || plan->is_unshared) return pid;
+  if (pid < 0 || !plan->shares_files || plan->is_unshared) return pid;
   while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
   fd_close(pidfd);
   atomic_store_explicit(&is_refused, true, memory_order_relaxed);
