@@ -44,6 +44,7 @@ static void fail(const char *what, int err) {
 struct child {
   struct spawn_child core;
   struct spawn_status status;
+  struct rusage usage;
   bool is_running;
   char *stack;        /* of an overlapped one: in use until the kernel clears `tid` */
   volatile pid_t tid;
@@ -55,9 +56,10 @@ static double cpu_of(const struct rusage *usage) {
          (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
 }
 
-static void ended_cb(struct spawn_child *core, const struct spawn_status *status) {
+static void ended_cb(struct spawn_child *core, const struct spawn_status *status, const struct rusage *usage) {
   struct child *child = (struct child *)((char *)core - offsetof(struct child, core));
   child->status = *status;
+  if (usage) child->usage = *usage;
   child->is_running = false;
 }
 
@@ -92,7 +94,7 @@ static struct parts one_by_one(struct loop *loop, char **argv) {
   double w1 = wall(), c1 = own();
   if (err && err != UV_ENOENT) fail(argv[0], err);
   while (child.is_running) loop_turn(loop, true);
-  parts = (struct parts){c1 - c0, w1 - w0 - (c1 - c0), wall() - w1, own() - c1, cpu_of(&child.status.usage)};
+  parts = (struct parts){c1 - c0, w1 - w0 - (c1 - c0), wall() - w1, own() - c1, cpu_of(&child.usage)};
   if (!err) spawn_release(&child.core, false);
   loop_turn(loop, false); /* libuv closes the watch */
   return parts;
