@@ -345,6 +345,4 @@ function hooks.task_ended(task)
   owner._queue:wake()
 end
 
-function hooks.process_ended(process) process:_ended() end
-
 return scopes
