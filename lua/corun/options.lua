@@ -428,13 +428,14 @@ function M.copy(spec)
   return new
 end
 
--- The options that do not concern the start, only what comes after it; and the values of others that make a start of
--- the simplest kind. With any other option, or value, it is a special one.
-local simple_outputs = { pipe = true, null = true, inherit = true }
-local simple = { stdin = { pipe = true, null = true }, stdout = simple_outputs, stderr = simple_outputs }
+-- The values that make a start of the usual kind; and the options that do not concern the start, only what comes after
+-- it. With any other it is a special one.
+local usual_outputs = { pipe = true, null = true, inherit = true }
+local usual = { stdin = { pipe = true, null = true }, stdout = usual_outputs, stderr = usual_outputs }
+local concerns_later = {}
 for _, name in ipairs { "input", "timeout", "idle_timeout", "grace", "stop", "linger", "check", "limit", "overflow",
     "crlf", "utf8", "ansi", "format" } do
-  simple[name] = true
+  concerns_later[name] = true
 end
 
 local function refuse(name, who, count)
@@ -455,11 +456,12 @@ function M.check(spec, who)
   local argv, count = read_argv(spec, who)
   local checked = { argv = argv, stdin = nil, stdout = nil, stderr = nil } -- the room for those that are always there
   for name, value in pairs(spec) do
-    local checker = checkers[name]
-    if checker then
+    local words, checker = usual[name], checkers[name]
+    if words and words[value] then
+      checked[name] = value
+    elseif checker then
       checked[name] = checker(value, name)
-      local is_simple = simple[name]
-      if is_simple ~= true and not (is_simple and is_simple[value]) then checked._is_special = true end
+      checked._is_special = checked._is_special or not concerns_later[name] or nil
     elseif argv[name] == nil then
       refuse(name, who, count)
     end

@@ -358,6 +358,4 @@ function hooks.task_ended(task)
   if owner._task_count == 0 then owner._queue:wake() end
 end
 
-function hooks.process_ended(process) process:_ended() end
-
 return scopes

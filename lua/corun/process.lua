@@ -104,8 +104,8 @@ function getters.ended_at(self)
 end
 
 function getters.containment(self)
-  if not self._handle or self._is_in_our_group then return "process" end
-  return self._has_cgroup and "cgroup" or "group"
+  if self._has_cgroup then return "cgroup" end
+  return self._handle and not self._is_in_our_group and "group" or "process"
 end
 
 function Process:__tostring()
@@ -271,7 +271,8 @@ local captured = { stdin = "null", stdout = "pipe", stderr = "pipe" }
 function M.start_captured(options)
   core.check() -- in a cancelled scope nothing new is started; so below
   local self = start(options, captured, scopes.current())
-  if self.stdin and not self._fed then self.stdin:write_eof() end -- stdin = "pipe", to which nobody could write
+  -- stdin = "pipe", to which nobody could write
+  if options.stdin ~= "null" and self.stdin and not self._fed then self.stdin:write_eof() end
   return self
 end
 
@@ -413,11 +414,11 @@ function Process:_end_of_scope()
   close_streams(self)
 end
 
---- Between two turns of the loop, once it was reaped.
-function Process:_ended()
+--- Between two turns of the loop, once it was reaped. `has_group`: members of its group are left.
+function errors.hooks.process_ended(self, has_group)
   -- A plan that runs looks for who is left, and whom it could not stop is its scope's.
   if self._options.detached and self._released or self._stopping or rawget(self, "survivors") then return end
-  if self._handle:has_group() then linger(self) else let_go(self) end
+  if has_group then linger(self) else let_go(self) end
 end
 
 --- Runs the stop plan on the tree and waits; while another one runs, for its end before. With nothing left of the tree

@@ -46,7 +46,11 @@ static void process_posted(struct runtime *rt, lua_State *L, struct post *post) 
   runtime_push_hook(L, "process_ended");
   lua_rawgetp(L, LUA_REGISTRYINDEX, p); /* anchored while it runs */
   lua_getiuservalue(L, -1, 1);
+  /* What has a finalizer lives on for some collections, and with it what it refers to. */
+  lua_pushnil(L);
+  lua_setiuservalue(L, -3, 1);
   lua_remove(L, -2);
+  lua_pushboolean(L, process_has_group(&p->core));
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, p);
 }

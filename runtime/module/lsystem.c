@@ -207,8 +207,10 @@ static int f_where(lua_State *L) {
   const char *prefix = luaL_checklstring(L, 1, &size);
   lua_Debug ar;
   for (int level = 1; lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "Sl", &ar);
-    if (ar.currentline <= 0 || !strncmp(ar.source, prefix, size)) continue;
+    lua_getinfo(L, "S", &ar);
+    if (*ar.what == 'C' || !strncmp(ar.source, prefix, size)) continue;
+    lua_getinfo(L, "l", &ar); /* its cost grows with the function */
+    if (ar.currentline <= 0) continue;
     lua_pushfstring(L, "%s:%d:", ar.short_src, ar.currentline);
     return 1;
   }
