@@ -72,10 +72,11 @@ describe("A Result that is kept", function()
     local fields = {}
     for name, value in pairs(result) do fields[name] = value end
     for _, name in ipairs { "ok", "code", "status", "reason", "stdout", "stderr", "pid", "argv", "command", "cwd",
-        "started_at", "duration", "usage", "truncated", "bytes_out" } do
+        "started_at", "duration", "truncated", "bytes_out" } do
       assert.is_not_nil(fields[name], name)
       assert.equal(result[name], fields[name])
     end
+    assert.equal(result.usage, fields.usage) -- nil with the libuv backend
     assert.same({ "printf out", 3 }, { result.command, result.bytes_out })
   end)
 

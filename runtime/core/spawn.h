@@ -121,7 +121,8 @@ struct spawn_child {
   pid_t pid;
   struct loop *loop;
   bool reaped;
-  bool own_group;
+  bool own_group;         /* stays so after the end */
+  bool released;          /* libuv: nothing of the group is left, its number may come back as a stranger's */
   uint64_t mark;          /* that it really has; 0: none */
   int pidfd;              /* native: open until the group is known to be empty */
   void *handle;           /* native: the watch of the pidfd; libuv: the uv_process_t */

@@ -228,6 +228,7 @@ int spawn_signal(struct spawn_child *child, int signo) {
 }
 
 int spawn_signal_group(struct spawn_child *child, int signo) {
+  if (child->released) return UV_ESRCH;
   if (!child->own_group) return spawn_signal(child, signo);
   /* The number stays taken while the group has a member; a process that has it as its pid again is a stranger. */
   if (child->reaped && (kill(child->pid, 0) == 0 || errno != ESRCH)) return UV_ESRCH;
@@ -241,7 +242,7 @@ void spawn_unref(struct spawn_child *child) {
 void spawn_release(struct spawn_child *child, bool reap) {
   uv_process_t *handle = child->handle;
   child->handle = NULL;
-  child->own_group = false; /* nothing of it is left: its number may come back as a stranger's */
+  child->released = true;
   if (handle) {
     handle->data = NULL;
     uv_close((uv_handle_t *)handle, close_cb); /* from now on libuv does not reap it */
