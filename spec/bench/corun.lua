@@ -49,7 +49,7 @@ end
 function workloads.spawn()
   local good = 0
   pool(function()
-    local p = corun.spawn { "true", stdin = "null", stdout = "inherit", stderr = "inherit" }
+    local p = corun.spawn { "/bin/true", stdin = "null", stdout = "inherit", stderr = "inherit" }
     if p:wait().ok then good = good + 1 end
   end)
   return good
@@ -125,15 +125,15 @@ local function captured(spec)
   return bytes
 end
 
-function workloads.run() return captured { "echo", "hello" } end
-workloads["run-stdout"] = function() return captured { "echo", "hello", stderr = "inherit" } end
+function workloads.run() return captured { "/bin/echo", "hello" } end
+workloads["run-stdout"] = function() return captured { "/bin/echo", "hello", stderr = "inherit" } end
 function workloads.capture() return captured { limit, "produce", "65536" } end
 
 function workloads.jobs()
   local names, results, good = {}, {}, 0
   for i = 1, number do names[i] = "job " .. i end
   corun.map(names, function(name)
-    results[name] = corun.run { "true", stdout = "inherit", stderr = "inherit" }
+    results[name] = corun.run { "/bin/true", stdout = "inherit", stderr = "inherit" }
   end, { jobs = 4 })
   for _, name in ipairs(names) do
     if results[name].ok then good = good + 1 end

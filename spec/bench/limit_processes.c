@@ -113,7 +113,7 @@ static long long run_by_threads(const struct job *job, long long size) {
   return good;
 }
 
-static char *const true_argv[] = {"true", NULL};
+static char *const true_argv[] = {"/bin/true", NULL};
 
 /* Words: "poll" or "threads" for the other two ways. */
 static void spawn(long long size, char *const words[]) {
@@ -309,7 +309,7 @@ static void run_captured(char *const argv[], long long size, int count) {
   report_count(clock, bytes);
 }
 
-static char *const echo_argv[] = {"echo", "hello", NULL};
+static char *const echo_argv[] = {"/bin/echo", "hello", NULL};
 
 static void run(long long size, char *const words[]) {
   (void)words;

@@ -83,12 +83,13 @@ local function entries_of(workload, contenders, context)
   local entries = {}
   for _, contender in ipairs(contenders) do
     local name = contender.name
-    local is_reference = workload.references and workload.references[name]
+    local reference = workload.references and workload.references[name]
     for i, variant in ipairs(variants_of(contender, workload)) do
       if context.quick and i > 1 then break end
       entries[#entries + 1] = {
         contender = contender, name = name, variant = variant, is_first = i == 1,
-        is_peer = contender.is_peer and not is_reference or false, runs = {}, size = context.size_of(workload),
+        is_peer = contender.is_peer and reference ~= true and reference ~= variant or false,
+        runs = {}, size = context.size_of(workload),
         label = variant == workload.name and name or ("%s (%s)"):format(name, variant),
       }
     end

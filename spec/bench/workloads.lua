@@ -11,11 +11,15 @@
 --- rounds      so many, unless --rounds says otherwise (default 5)
 --- timeout     seconds that a contender may take for one run
 --- variants    contender = list of what it runs; a contender without one runs `name`
---- references  contenders that are shown, but are no peers: they hand nothing to a script
+--- references  contenders, or one variant of them, that are shown, but are no peers: they hand nothing to a script, or
+---             do less
 --- budget      what corun has promised, a list of
 ---               { to = label, at_least = ratio } of that one's speed, as the table labels it; "peers": of all of them
 ---               { to = contender, times_at_most = factor } the other way round
 ---               { bytes_at_most = n }, { seconds_at_most = n }, { rate_at_least = n }
+
+-- They start what is in a file, and hand nothing to a script.
+local make_and_ninja = { make = true, ninja = true }
 
 local faster_than_peers = { to = "peers", at_least = 1 }
 
@@ -64,10 +68,11 @@ return {
   {
     name = "spawn", what = "start and reap true, 4 at a time", size = 2000, quick = 100, unit = "/s", per = 1,
     variants = { limit = { "spawn", "spawn-threads" } },
+    references = make_and_ninja,
     budget = { { to = "limit", at_least = 0.95 }, faster_than_peers },
   },
   {
-    name = "spawn-heap", what = "the same with 1 GiB of live heap", size = 300, quick = 20, unit = "/s", per = 1,
+    name = "spawn-heap", what = "the same with 1 GiB of live heap", size = 600, quick = 20, unit = "/s", per = 1,
     rounds = 3, timeout = 300, -- who forks needs a while
     variants = { limit = { "spawn-heap", "spawn" }, corun = { "spawn-heap", "spawn" } },
     budget = { { to = "corun (spawn)", at_least = 0.95 }, faster_than_peers },
@@ -85,11 +90,12 @@ return {
   {
     name = "run", what = "echo hello with its output and status, 4 at a time", size = 2000, quick = 100, unit = "/s",
     per = 1, variants = { limit = { "run", "run-stdout" }, corun = { "run", "run-stdout" } },
+    references = make_and_ninja,
     budget = { { to = "limit", at_least = 0.95 }, faster_than_peers },
   },
   {
     name = "capture", what = "64 KiB of output and the status, 4 at a time", size = 2000, quick = 50, unit = "/s",
-    per = 1, budget = { faster_than_peers },
+    per = 1, references = make_and_ninja, budget = { faster_than_peers },
   },
   {
     name = "idle", what = "memory for each living child with three pipes", size = 10000, quick = 50, unit = "/s",
@@ -112,12 +118,23 @@ return {
       ["lua in C"] = { "switch-resume", "switch-lua" }, node = { "switch", "switch-immediate" },
       bun = { "switch", "switch-immediate" }, deno = { "switch", "switch-immediate" },
     },
-    references = { ["lua in C"] = true },
+    -- A promise that is fulfilled lets other promises go on, but neither a timer nor a descriptor.
+    references = { ["lua in C"] = true, node = "switch", bun = "switch", deno = "switch" },
     budget = { faster_than_peers },
   },
   {
-    name = "timers", what = "set a timer and cancel it", size = 1000000, quick = 10000, unit = "million/s", per = 1e6,
-    variants = { luv = { "timers", "timers-reused" }, ["luv, luajit"] = { "timers", "timers-reused" } },
+    name = "timers", what = "calls with a time limit that they do not reach", size = 1000000, quick = 10000,
+    unit = "million/s", per = 1e6,
+    variants = {
+      go = { "timers", "timers-bare" }, python = { "timers", "timers-bare" }, node = { "timers", "timers-bare" },
+      bun = { "timers", "timers-bare" }, deno = { "timers", "timers-bare" }, luv = { "timers-bare", "timers-reused" },
+      ["luv, luajit"] = { "timers-bare", "timers-reused" },
+    },
+    -- A timer alone, set and cancelled, stops no call.
+    references = {
+      go = "timers-bare", python = "timers-bare", node = "timers-bare", bun = "timers-bare", deno = "timers-bare",
+      luv = true, ["luv, luajit"] = true,
+    },
     budget = { faster_than_peers },
   },
   {
@@ -145,6 +162,7 @@ return {
   {
     name = "jobs", what = "a queue of commands, 4 at a time, with the result of each", size = 10000, quick = 100,
     unit = "/s", per = 1, rounds = 1, timeout = 600, variants = { corun = { "jobs", "spawn" } },
+    references = make_and_ninja,
     budget = { { to = "corun (spawn)", at_least = 0.9 }, { to = "parallel", at_least = 6 }, faster_than_peers },
   },
 }

@@ -43,7 +43,7 @@ enter_sources() {
 
 with_xargs() {
   case $workload in
-    spawn | jobs) measure "$xargs" -P 4 -n 1 true && report "$size" ;;
+    spawn | jobs) measure "$xargs" -P 4 -n 1 /bin/true && report "$size" ;;
     compile)
       enter_sources
       measure "$xargs" -P 4 -I '{}' cc -O1 -c '{}.c' -o '{}.o'
@@ -58,12 +58,12 @@ with_parallel() {
   log=$directory/log
   set -- "$parallel" --plain --will-cite -j 4
   case $workload in
-    spawn) measure "$@" -n0 --ungroup true && report "$size" ;;
+    spawn) measure "$@" -n0 --ungroup /bin/true && report "$size" ;;
     jobs) # the log has each one's name and exit status
-      measure "$@" --joblog "$log" 'true {}'
+      measure "$@" --joblog "$log" '/bin/true {}'
       report "$(awk 'NR > 1 && $7 == 0' "$log" | wc -l)"
       ;;
-    run) measure "$@" -n0 echo hello && report "$(bytes)" ;;
+    run) measure "$@" -n0 /bin/echo hello && report "$(bytes)" ;;
     capture) measure "$@" -n0 "$limit" produce 65536 && report "$(bytes)" ;;
     compile)
       enter_sources
@@ -85,12 +85,12 @@ with_make() {
   set -- "$make" -s -r -j 4 -f "$directory/makefile"
   case $workload in
     spawn | jobs)
-      makefile true >"$directory/makefile"
+      makefile /bin/true >"$directory/makefile"
       measure "$@"
       report "$size"
       ;;
     run)
-      makefile 'echo hello' >"$directory/makefile"
+      makefile '/bin/echo hello' >"$directory/makefile"
       measure "$@" --output-sync=target
       report "$(bytes)"
       ;;
@@ -120,12 +120,12 @@ with_ninja() {
   set -- "$ninja" --quiet -j 4 -f "$directory/build.ninja"
   case $workload in
     spawn | jobs)
-      ninjafile true '' >"$directory/build.ninja"
+      ninjafile /bin/true '' >"$directory/build.ninja"
       measure "$@"
       report "$size"
       ;;
     run)
-      ninjafile 'echo hello' '' >"$directory/build.ninja"
+      ninjafile '/bin/echo hello' '' >"$directory/build.ninja"
       measure "$@"
       report "$(bytes)"
       ;;

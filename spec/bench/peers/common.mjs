@@ -86,7 +86,7 @@ function workloadsOf(runtime, limit, size, number) {
   }
 
   const produceLines = (fn) => eachChunk([limit, "produce-lines", size], fn);
-  const spawn = () => countGood(() => ["true"]);
+  const spawn = () => countGood(() => ["/bin/true"]);
 
   async function captured(argv) {
     let total = 0;
@@ -157,14 +157,14 @@ function workloadsOf(runtime, limit, size, number) {
       return codes.filter((code) => code === 0).length;
     },
 
-    run: () => captured(["echo", "hello"]),
+    run: () => captured(["/bin/echo", "hello"]),
     capture: () => captured([limit, "produce", "65536"]),
     idle: () => idle(startPiped),
     "idle-bare": () => idle(startBare),
 
     jobs: async () => {
       const results = new Map();
-      await pool(number, async (i) => results.set(`job ${i}`, await endedWell(["true"])));
+      await pool(number, async (i) => results.set(`job ${i}`, await endedWell(["/bin/true"])));
       return [...results.values()].filter((good) => good).length;
     },
 
@@ -237,7 +237,16 @@ function workloadsOf(runtime, limit, size, number) {
     switch: () => switches(() => null),
     "switch-immediate": () => switches(() => new Promise((resolve) => setImmediate(resolve))),
 
-    timers: () => {
+    timers: async () => {
+      for (let i = 0; i < number; i++) {
+        let timer;
+        const late = new Promise((_, reject) => (timer = setTimeout(reject, 1e6)));
+        await Promise.race([nothing(), late]);
+        clearTimeout(timer);
+      }
+      return number;
+    },
+    "timers-bare": () => {
       for (let i = 0; i < number; i++) clearTimeout(setTimeout(nothing, 1e6));
       return number;
     },

@@ -79,7 +79,7 @@ local function count_good(start)
   return good
 end
 
-local function start_true(_, on_exit) spawn("true", nil, bare, on_exit) end
+local function start_true(_, on_exit) spawn("/bin/true", nil, bare, on_exit) end
 
 --- Starts a child, and calls on_end(code, stdout, stderr) once it has ended and both streams have.
 local function capture(file, args, stdin, on_end)
@@ -225,7 +225,7 @@ workloads["churn"] = function()
   return good
 end
 
-workloads["run"] = function() return captured("echo", { "hello" }) end
+workloads["run"] = function() return captured("/bin/echo", { "hello" }) end
 workloads["capture"] = function() return captured(limit, { "produce", "65536" }) end
 workloads["idle"] = function() return idle(true) end
 workloads["idle-bare"] = function() return idle(false) end
@@ -356,7 +356,7 @@ end
 
 local function nothing() end
 
-workloads["timers"] = function()
+workloads["timers-bare"] = function()
   for i = 1, number do
     local timer = uv.new_timer()
     timer:start(1e6, 0, nothing)

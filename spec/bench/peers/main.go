@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -120,7 +121,7 @@ func pool(n int, job func(i int)) {
 func spawn() string {
 	var good int64
 	pool(number, func(int) {
-		if endedWell(command("true")) {
+		if endedWell(command("/bin/true")) {
 			atomic.AddInt64(&good, 1)
 		}
 	})
@@ -226,7 +227,7 @@ func jobs() string {
 	}
 	results := make(chan result, parallel)
 	go func() {
-		pool(number, func(i int) { results <- result{fmt.Sprint("job ", i), endedWell(command("true"))} })
+		pool(number, func(i int) { results <- result{fmt.Sprint("job ", i), endedWell(command("/bin/true"))} })
 		close(results)
 	}()
 	byName := make(map[string]bool, number)
@@ -421,6 +422,16 @@ func switches() string {
 }
 
 func timers() string {
+	call := func(ctx context.Context) error { return ctx.Err() }
+	for i := 0; i < number; i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), long)
+		must(call(ctx))
+		cancel()
+	}
+	return size
+}
+
+func timersBare() string {
 	for i := 0; i < number; i++ {
 		if !time.NewTimer(long).Stop() {
 			must(errors.New("it has fired"))
@@ -434,13 +445,14 @@ var workloads = map[string]func() string{
 	"spawn-heap":    spawnHeap,
 	"churn":         churn,
 	"storm":         storm,
-	"run":           func() string { return capture("echo", "hello") },
+	"run":           func() string { return capture("/bin/echo", "hello") },
 	"capture":       func() string { return capture(limit, "produce", "65536") },
 	"idle":          func() string { return idle(piped) },
 	"idle-bare":     func() string { return idle(bare) },
 	"sleepers":      sleepers,
 	"switch":        switches,
 	"timers":        timers,
+	"timers-bare":   timersBare,
 	"jobs":          jobs,
 	"compile":       compile,
 	"read":          read,

@@ -87,7 +87,7 @@ async def count_good(start):
 
 
 async def spawn():
-    return await count_good(lambda i: ended_well("true"))
+    return await count_good(lambda i: ended_well("/bin/true"))
 
 
 async def spawn_heap():
@@ -165,7 +165,7 @@ async def jobs():
 
     async def job(name):
         async with semaphore:
-            return name, await ended_well("true")
+            return name, await ended_well("/bin/true")
 
     results = dict(await asyncio.gather(*(job(f"job {i}") for i in range(number))))
     return sum(results.values())
@@ -292,6 +292,13 @@ async def switch():
 
 
 async def timers():
+    for _ in range(number):
+        async with asyncio.timeout(1000):
+            pass
+    return number
+
+
+async def timers_bare():
     loop = asyncio.get_running_loop()
     for _ in range(number):
         loop.call_later(1000, print).cancel()
@@ -303,13 +310,14 @@ WORKLOADS = {
     "spawn-heap": spawn_heap,
     "churn": churn,
     "storm": storm,
-    "run": lambda: captured("echo", "hello"),
+    "run": lambda: captured("/bin/echo", "hello"),
     "capture": lambda: captured(limit, "produce", "65536"),
     "idle": lambda: idle(stdin=PIPE, stdout=PIPE, stderr=PIPE),
     "idle-bare": lambda: idle(stdin=DEVNULL),
     "sleepers": sleepers,
     "switch": switch,
     "timers": timers,
+    "timers-bare": timers_bare,
     "jobs": jobs,
     "compile": compile,
     "read": read,
