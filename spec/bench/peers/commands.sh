@@ -13,7 +13,10 @@ directory=$(mktemp -d "${TMPDIR:-/tmp}/corun-bench-XXXXXX")
 trap 'rm -rf "$directory"' EXIT
 trap 'exit 1' HUP INT TERM
 items=$directory/items
-seq "$size" >"$items"
+case $workload in
+  spawn | jobs | run | capture | compile) seq "$size" >"$items" ;;
+  *) exit 77 ;; # of a stream the size is gigabytes
+esac
 
 # What is printed goes where the benchmark's line is not in its way. Each of the tools ends with 0 only if all that it
 # has run did.
