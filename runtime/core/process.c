@@ -18,7 +18,7 @@ static void unlink_from_loop(struct process *p) {
 
 /* Its usage is longer than all else, and few of 10,000 children have ended. */
 static void keep_status(struct process *p, const struct spawn_status *status, const struct rusage *usage) {
-  p->status = (struct process_status){status->code, status->signo, status->core_dumped, status->unknown};
+  p->status = *status;
   p->usage = usage ? malloc(sizeof *p->usage) : NULL;
   if (p->usage) *p->usage = *usage;
 }
@@ -194,7 +194,7 @@ static void forget(struct process *p, bool kill) {
   if (running) {
     p->has_ended = true;
     p->ended_at = loop_now();
-    p->status = (struct process_status){.unknown = true, .code = -1};
+    p->status = (struct spawn_status){.unknown = true, .code = -1};
     waitq_wake_all(&p->ended);
   }
 }

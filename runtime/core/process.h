@@ -15,19 +15,11 @@
 #include "tree.h"
 #include "waiter.h"
 
-/* How it has ended. */
-struct process_status {
-  int code;          /* -1 where it ended by a signal */
-  int signo;         /* 0 where it exited */
-  bool core_dumped;
-  bool unknown;      /* somebody else took the status */
-};
-
 /* There may be 100,000 that run: what only few of them need, or need only at the end, is allocated then. */
 struct process {
   /* read-only */
   struct spawn_child child;    /* child.pid: 0 before the start; stays readable after the end */
-  struct process_status status; /* once has_ended */
+  struct spawn_status status;  /* once has_ended */
   struct rusage *usage;        /* the same; NULL where it is not known */
   uint64_t started_at, ended_at; /* loop_now; ended_at is 0 while it runs */
   struct waitq ended;
